@@ -1,0 +1,60 @@
+"""The error tree. Each message is one line: what, got, limit, next step.
+
+The command line prints the message and exits with the class's `exit_code`; nothing
+else in the package prints or exits.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MlexportError(Exception):
+    """Base of every error that a user can cause or mend."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(MlexportError):
+    """An option or argument does not make sense: unknown precision, unknown target, empty input."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class CutError(UsageError):
+    """The cut does not exist in the checkpoint, or was not trained and was not allowed."""
+
+
+class CheckpointError(MlexportError):
+    """The checkpoint is missing, incomplete, damaged, or not a Qwen3-architecture embedder."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class ExportError(MlexportError):
+    """An artifact could not be written: existing target, full disk, read-only folder."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class VerificationError(MlexportError):
+    """The artifact's vectors differ from the reference by more than the precision allows."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class MissingExtraError(MlexportError):
+    """A heavy library is not installed; the message names the pip line."""
+
+    exit_code: ClassVar[int] = 6
+
+
+class ArtifactError(MlexportError):
+    """A folder is not an artifact, or its files do not match its manifest."""
+
+    exit_code: ClassVar[int] = 7
+
+
+def missing_extra(module: str, extra: str, purpose: str) -> MissingExtraError:
+    """The error for an absent optional library."""
+    return MissingExtraError(f'{purpose} needs {module}, which is not installed: pip install "mlexport[{extra}]"')

@@ -1,0 +1,97 @@
+"""What to cut and how to store it: SubModelSpec, Target, precision names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mlexport.errors import UsageError
+
+_NAME = re.compile(r"L(?P<layers>\d+)(?:-R(?P<rank>\d+))?-D(?P<dim>\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubModelSpec:
+    """A point of the 3D-Matryoshka cube.
+
+    Attributes:
+        layers: decoder layers kept, from the first.
+        rank: columns of U and rows of V kept; None keeps the checkpoint's own folded table.
+        dim: numbers of the pooled vector kept, before normalisation.
+    """
+
+    layers: int
+    rank: int | None
+    dim: int
+
+    @property
+    def name(self) -> str:
+        """Short name, such as L8-R128-D128, or L8-D128 with the whole table."""
+        rank = "" if self.rank is None else f"-R{self.rank}"
+        return f"L{self.layers}{rank}-D{self.dim}"
+
+    @classmethod
+    def parse(cls, name: str) -> SubModelSpec:
+        """The spec of a name; the inverse of `name`.
+
+        Raises:
+            UsageError: the name has another form.
+        """
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise UsageError(f"'{name}' is not a cut: expected a name such as L8-R128-D128 or L8-D128")
+        rank = match["rank"]
+        return cls(layers=int(match["layers"]), rank=None if rank is None else int(rank), dim=int(match["dim"]))
+
+
+class Target(StrEnum):
+    """Formats an artifact can have; the value is the name of the module in `mlexport.export`."""
+
+    HF = "hf"
+    GGUF = "gguf"
+
+
+# Precisions by target: the user's word -> the format's own name. The first is the default.
+PRECISIONS: dict[Target, dict[str, str]] = {
+    Target.HF: {"f32": "f32", "f16": "f16", "bf16": "bf16"},
+    Target.GGUF: {
+        "int8": "q8_0",
+        "int4": "q4_k_m",
+        "f32": "f32",
+        "f16": "f16",
+        "bf16": "bf16",
+        "q8_0": "q8_0",
+        "q6_k": "q6_k",
+        "q5_k_m": "q5_k_m",
+        "q5_0": "q5_0",
+        "q4_k_m": "q4_k_m",
+        "q4_0": "q4_0",
+    },
+}
+
+
+def parse_target(text: str) -> Target:
+    """The target of a name.
+
+    Raises:
+        UsageError: no such target.
+    """
+    try:
+        return Target(text)
+    except ValueError:
+        raise UsageError(f"unknown target '{text}': choose from {', '.join(Target)}") from None
+
+
+def resolve_precision(target: Target, text: str | None) -> str:
+    """The format's own precision name for the user's word; None takes the target's default.
+
+    Raises:
+        UsageError: the target has no such precision.
+    """
+    known = PRECISIONS[target]
+    if text is None:
+        return next(iter(known.values()))
+    if text.lower() not in known:
+        raise UsageError(f"precision '{text}' is not one of target {target}: choose from {', '.join(known)}")
+    return known[text.lower()]
