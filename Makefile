@@ -1,0 +1,31 @@
+# The two commands of the README: `make demo` and `make test`. Both make .venv/ first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check environment docs clean
+
+demo: environment
+	@rm -rf out/demo
+	$(BIN)/mlexport slice --model demo --layers 8 --dim 128 --target gguf --out out/demo
+	$(BIN)/mlexport search out/demo --top 3 \
+		"edit photos" "programm zum lernen von vokabeln" "lettore musicale" "ゲーム" "почтовый клиент"
+
+test: environment
+	$(BIN)/ruff check mlexport tests benchmarks
+	$(BIN)/ruff format --check mlexport tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+environment: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+docs: environment
+	$(BIN)/python docs/generate_cli.py
+
+clean:
+	rm -rf .venv out build dist .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,230 @@
+"""An artifact's vectors, from its own runtime, against transformers on the checkpoint cut by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from mlexport import runtime
+from mlexport.artifact import VerifyReport
+from mlexport.errors import UsageError, VerificationError, missing_extra
+from mlexport.model import TABLE, SubModel
+from mlexport.probes import PROBES, SAMPLE_NAMES, Probe, over_long
+from mlexport.spec import Target
+from mlexport.tensors import Float32
+
+MODES = ("full", "sample", "off")
+# An over-long text at the whole context would take minutes on the longest models
+LONGEST_COMPARED = 2048
+# Share of the free memory that the reference may take before a smaller check is proposed
+MEMORY_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """Cosine to the reference that the mean and the lowest of the probe texts must reach."""
+
+    mean: float
+    min: float
+
+
+# 16-bit and 8-bit limits leave a factor of about five to the losses measured on trained and on random weights;
+# below 8 bits the loss belongs to the model, so only plainly broken files fail and the loss is printed.
+THRESHOLDS: Mapping[str, Threshold] = {
+    "f32": Threshold(mean=0.99999, min=0.99999),
+    "f16": Threshold(mean=0.9999, min=0.9995),
+    "bf16": Threshold(mean=0.999, min=0.99),
+    "q8_0": Threshold(mean=0.998, min=0.98),
+    "q6_k": Threshold(mean=0.99, min=0.95),
+    "q5_k_m": Threshold(mean=0.97, min=0.90),
+    "q5_0": Threshold(mean=0.97, min=0.90),
+    "q4_k_m": Threshold(mean=0.90, min=0.75),
+    "q4_0": Threshold(mean=0.85, min=0.65),
+}
+
+
+def parse_mode(text: str) -> str:
+    """A verification mode of MODES.
+
+    Raises:
+        UsageError: another word.
+    """
+    if text not in MODES:
+        raise UsageError(f"unknown verification '{text}': choose from {', '.join(MODES)}")
+    return text
+
+
+def threshold_for(precisions: Sequence[str]) -> Threshold:
+    """The loosest threshold of the precisions in use: of the body and of the table."""
+    found = [THRESHOLDS[precision] for precision in precisions]
+    return Threshold(mean=min(t.mean for t in found), min=min(t.min for t in found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """Texts to compare, and in words what this mode leaves out."""
+
+    mode: str
+    probes: Sequence[Probe]
+    not_checked: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answers:
+    """Token ids and vectors, float32 [texts, dim], of one side."""
+
+    ids: Sequence[Sequence[int]]
+    vectors: Float32
+    source: str
+
+
+def verify(
+    sub: SubModel, target: Target, *, precisions: Sequence[str], folder: Path, model_file: str, mode: str
+) -> VerifyReport:
+    """Compare the artifact in `folder` with the reference on the probe texts.
+
+    The reference runs in a child process with transformers on the original checkpoint; the artifact runs here,
+    in its own runtime, in batches, while the child starts.
+
+    Args:
+        sub: the cut the artifact was made from.
+        precisions: the format's own names for body and table; the loosest threshold applies.
+        model_file: what `export` returned.
+        mode: "full" (all probes), "sample" (twelve, layers one at a time: any size of model) or "off".
+
+    Raises:
+        MissingExtraError: transformers or the runtime is not installed.
+        VerificationError: the reference itself could not be computed. A failed comparison raises nothing:
+            its report says "failed".
+    """
+    threshold = threshold_for(precisions)
+    if mode == "off":
+        return _not_verified(threshold)
+    choice = _choose(sub, mode)
+    texts = [probe.text for probe in choice.probes]
+    with tempfile.TemporaryDirectory(prefix="mlexport-verify-") as work:
+        child = _start_reference(sub, texts, Path(work), stream=mode == "sample")
+        try:
+            embedder = runtime.load(target, folder, model_file, sub.checkpoint.text, sub.spec.dim)
+            try:
+                artifact = _Answers(ids=embedder.token_ids(texts), vectors=embedder.embed(texts), source=target)
+            finally:
+                embedder.close()
+            reference = _finish_reference(child, Path(work))
+        finally:
+            child.kill()
+            child.wait()
+    return _compare(choice, artifact, reference, threshold)
+
+
+def _not_verified(threshold: Threshold) -> VerifyReport:
+    return VerifyReport(
+        status="off",
+        mode="off",
+        texts=0,
+        mean_cosine=None,
+        min_cosine=None,
+        threshold=asdict(threshold),
+        worst_text="",
+        token_mismatches=0,
+        reference="none",
+        not_checked=("token ids and vectors were not compared with transformers (--verify off)",),
+    )
+
+
+def _choose(sub: SubModel, mode: str) -> _Choice:
+    longest = sub.checkpoint.text.max_length
+    probes = list(PROBES)
+    not_checked: list[str] = []
+    if mode == "sample":
+        probes = [probe for probe in PROBES if probe.name in SAMPLE_NAMES]
+        not_checked.append(f"{len(PROBES) - len(probes)} of {len(PROBES)} probe texts (--verify sample)")
+    if mode == "full" and longest <= LONGEST_COMPARED:
+        probes.append(over_long(longest))
+    else:
+        not_checked.append(f"a text over the limit of {longest} tokens")
+    return _Choice(mode=mode, probes=probes, not_checked=tuple(not_checked))
+
+
+def _start_reference(sub: SubModel, texts: list[str], work: Path, *, stream: bool) -> subprocess.Popen[bytes]:
+    for module in ("torch", "transformers"):
+        if find_spec(module) is None:
+            raise missing_extra(module, "torch", "verification (or pass --verify off)")
+    if not stream:
+        _check_memory(sub)
+    request = {
+        "folder": str(sub.checkpoint.folder.resolve()),
+        "layers": sub.spec.layers,
+        "rank": sub.spec.rank,
+        "svd": sub.checkpoint.factors is None,
+        "dim": sub.spec.dim,
+        "end_id": sub.checkpoint.text.end_id,
+        "max_length": sub.checkpoint.text.max_length,
+        "texts": texts,
+        "stream": stream,
+    }
+    (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    command = [sys.executable, "-m", "mlexport.reference", str(work / "request.json"), str(work / "vectors.npz")]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    with (work / "stderr").open("wb") as stderr:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
+
+
+def _finish_reference(child: subprocess.Popen[bytes], work: Path) -> _Answers:
+    code = child.wait()
+    if code != 0:
+        lines = (work / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = lines[-1] if lines else "nothing on its standard error"
+        raise VerificationError(f"the transformers reference stopped with exit code {code}: {last}")
+    with np.load(work / "vectors.npz") as found:
+        ends = np.cumsum(found["lengths"])[:-1]
+        ids = [part.tolist() for part in np.split(found["ids"], ends)]
+        return _Answers(ids=ids, vectors=found["vectors"], source=str(found["versions"]))
+
+
+def _check_memory(sub: SubModel) -> None:
+    """Refuse a reference that will not fit, before anything is loaded (Linux; elsewhere nothing is known)."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return
+    facts = dict(line.split(":") for line in meminfo.read_text().splitlines())
+    free = int(facts["MemAvailable"].split()[0]) * 1024
+    # float32 weights, and once more the table while it is replaced
+    needed = 4 * (sum(tensor.size for tensor in sub.tensors.values()) + sub.tensors[TABLE].size)
+    if needed > MEMORY_SHARE * free:
+        raise VerificationError(
+            f"full verification needs about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: "
+            "pass --verify sample (one layer at a time), or --verify off"
+        )
+
+
+def _compare(choice: _Choice, artifact: _Answers, reference: _Answers, threshold: Threshold) -> VerifyReport:
+    norms = np.linalg.norm(artifact.vectors, axis=1) * np.linalg.norm(reference.vectors, axis=1)
+    cosines = (artifact.vectors.astype(np.float64) * reference.vectors).sum(axis=1) / np.maximum(norms, 1e-30)
+    # A NaN anywhere counts as the worst there is
+    cosines = np.where(np.isfinite(cosines), cosines, -1.0)
+    mismatches = [list(a) != list(b) for a, b in zip(artifact.ids, reference.ids, strict=True)]
+    mean, lowest = float(cosines.mean()), float(cosines.min())
+    passed = mean >= threshold.mean and lowest >= threshold.min and not any(mismatches)
+    worst = choice.probes[int(np.argmax(mismatches)) if any(mismatches) else int(cosines.argmin())]
+    return VerifyReport(
+        status="passed" if passed else "failed",
+        mode=choice.mode,
+        texts=len(choice.probes),
+        mean_cosine=mean,
+        min_cosine=lowest,
+        threshold=asdict(threshold),
+        worst_text=f"{worst.name}: {worst.text}"[:80],
+        token_mismatches=sum(mismatches),
+        reference=f"{reference.source}, float32, checkpoint cut by hand, texts one at a time",
+        not_checked=choice.not_checked,
+    )
