@@ -1,0 +1,103 @@
+"""A `hf` folder loads unchanged in AutoModel and SentenceTransformer, with transformers' own vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlexport.checkpoint import open_checkpoint
+from mlexport.quantize.plan import plan_tensors
+from mlexport.slicing import cut
+from safetensors import safe_open
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModel, AutoTokenizer
+
+from mlexport.export import huggingface
+from mlexport.probes import PROBES
+from mlexport.spec import SubModelSpec, Target
+from tests.tiny import make_tiny
+
+TEXTS = [probe.text for probe in PROBES]
+
+
+def write_hf(checkpoint: Path, out: Path, spec: str, precision: str = "f32") -> None:
+    sub = cut(open_checkpoint(str(checkpoint)), SubModelSpec.parse(spec), allow_untrained=True)
+    out.mkdir(exist_ok=True)
+    plan = plan_tensors(sub, Target.HF, precision, None)
+    written: list[int] = []
+    assert huggingface.write(sub, plan, out, written.append) == "."
+    assert sum(written) == sum(row.bytes for row in plan)
+
+
+def hand_cut(checkpoint: Path, texts: list[str], layers: int, rank: int | None, dim: int) -> np.ndarray:
+    """The issue's definition, in transformers alone: first layers, U[:, :r] @ V[:r], truncate, then normalise."""
+    model = AutoModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    model.layers = model.layers[:layers]
+    model.config.num_hidden_layers = layers
+    if rank is not None:
+        u, v = (torch.load(checkpoint / f"{name}.pth", weights_only=True).float() for name in "UV")
+        model.embed_tokens.weight.data = u[:, :rank] @ v[:rank]
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    rows = []
+    with torch.no_grad():
+        for text in texts:
+            last = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, -1, :dim]
+            rows.append(torch.nn.functional.normalize(last, dim=0).numpy())
+    return np.stack(rows)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "model", layers=3, append_eos=True)
+
+
+@pytest.mark.parametrize(("layers", "rank", "dim"), [(3, None, 64), (2, None, 16), (1, 8, 32), (3, 16, 8)])
+def test_vectors_are_those_of_the_checkpoint_cut_by_hand(
+    checkpoint: Path, tmp_path: Path, layers: int, rank: int | None, dim: int
+) -> None:
+    write_hf(checkpoint, tmp_path / "hf", SubModelSpec(layers=layers, rank=rank, dim=dim).name)
+    expected = hand_cut(checkpoint, TEXTS, layers, rank, dim)
+    vectors = SentenceTransformer(str(tmp_path / "hf"), device="cpu").encode(TEXTS, batch_size=7)
+    assert vectors.shape == (len(TEXTS), dim)
+    assert (vectors * expected).sum(axis=1).min() >= 0.99999
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padded_batches_in_automodel(checkpoint: Path, tmp_path: Path, side: str) -> None:
+    write_hf(checkpoint, tmp_path / "hf", "L2-D32")
+    model = AutoModel.from_pretrained(tmp_path / "hf").eval()
+    assert model.dtype == torch.float32
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf", padding_side=side)
+    batch = tokenizer(TEXTS[:9], padding=True, return_tensors="pt")
+    last = batch["attention_mask"].cumsum(dim=1).argmax(dim=1)
+    with torch.no_grad():
+        hidden = model(**batch).last_hidden_state[torch.arange(9), last]
+    assert hidden[:, 32:].abs().max() == 0
+    vectors = torch.nn.functional.normalize(hidden[:, :32], dim=1).numpy()
+    assert (vectors * hand_cut(checkpoint, TEXTS[:9], 2, None, 32)).sum(axis=1).min() >= 0.99999
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("f16", "F16"), ("bf16", "BF16"), ("f32", "F32")])
+def test_precision_is_that_of_the_file_and_of_the_loaded_model(
+    checkpoint: Path, tmp_path: Path, precision: str, dtype: str
+) -> None:
+    write_hf(checkpoint, tmp_path / "hf", "L2-D64", precision)
+    with safe_open(tmp_path / "hf" / "model.safetensors", framework="pt") as file:
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {dtype}  # noqa: SIM118
+    loaded = AutoModel.from_pretrained(tmp_path / "hf")
+    assert str(loaded.dtype) == {"f16": "torch.float16", "bf16": "torch.bfloat16", "f32": "torch.float32"}[precision]
+    assert loaded.config.num_hidden_layers == 2
+
+
+def test_query_prompt_and_length_limit_travel(checkpoint: Path, tmp_path: Path) -> None:
+    write_hf(checkpoint, tmp_path / "hf", "L1-D64")
+    original = SentenceTransformer(str(checkpoint), device="cpu")
+    copy = SentenceTransformer(str(tmp_path / "hf"), device="cpu")
+    assert copy.prompts == original.prompts
+    assert copy.max_seq_length == original.max_seq_length
+    long = "word " * 2000
+    ids = copy.tokenizer(long, truncation=True, max_length=copy.max_seq_length)["input_ids"]
+    assert len(ids) == copy.max_seq_length
+    assert ids[-1] == copy.tokenizer.eos_token_id
