@@ -1,0 +1,133 @@
+"""Matrix products x · Wᵀ in each scheme: the nodes, and the tensors as they are streamed.
+
+Several matrices that read the same x (query, key and value; gate and up) are stored as one, rows one after the
+other: one product instead of three, and activations are quantised once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import DTypeLike
+
+from mlexport.export.onnx.builder import Builder, Value
+from mlexport.export.onnx.stream import Array, Weight
+from mlexport.quantize.blocks import BLOCK, block_rows, int8_rows
+from mlexport.tensors import Float32, LazyTensor
+
+# Activations in int8 inside MatMulNBits; without it the weights are restored to float32 for every product
+INT8_COMPUTE = 4
+
+
+def matmul(builder: Builder, x: Value, tensors: Sequence[LazyTensor], scheme: str, name: str) -> Value:
+    """float32 [tokens, sum of rows] = x · [tensors]ᵀ.
+
+    Args:
+        x: float32 [tokens, columns].
+        tensors: matrices with the same columns.
+        scheme: a key of SCHEMES, the plan's.
+    """
+    return SCHEMES[scheme](builder, x, tensors, name)
+
+
+def _size(tensors: Sequence[LazyTensor]) -> tuple[int, int]:
+    return sum(tensor.shape[0] for tensor in tensors), tensors[0].shape[1]
+
+
+def _blocks(tensors: Sequence[LazyTensor], change: Callable[[Float32], Array]) -> Iterator[Array]:
+    for tensor in tensors:
+        for block in tensor.blocks():
+            yield change(block)
+
+
+def _transposed(tensors: Sequence[LazyTensor], change: Callable[[Float32], Array]) -> Iterator[Array]:
+    """The matrices beside each other, [columns, sum of rows]: the only case that holds a whole tensor."""
+    parts = [change(tensor.read()) for tensor in tensors]
+    yield np.concatenate(parts).T
+
+
+def _cast(dtype: DTypeLike, rows: Float32) -> Array:
+    return rows.astype(dtype)
+
+
+def _float32(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+    chunks = partial(_blocks, tensors, partial(_cast, np.float32))
+    weight = Weight(name=name, dtype=ir.DataType.FLOAT, shape=_size(tensors), chunks=chunks)
+    return builder.op("Gemm", x, builder.weight(weight), transB=1)
+
+
+def _float16(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+    chunks = partial(_blocks, tensors, partial(_cast, np.float16))
+    weight = Weight(name=name, dtype=ir.DataType.FLOAT16, shape=_size(tensors), chunks=chunks)
+    half = builder.op("Cast", x, to=ir.DataType.FLOAT16.value)
+    product = builder.op("Gemm", half, builder.weight(weight), transB=1)
+    return builder.op("Cast", product, to=ir.DataType.FLOAT.value)
+
+
+def _int8_values(rows: Float32) -> Array:
+    return int8_rows(rows)[0]
+
+
+def _int8_scales(rows: Float32) -> Array:
+    return int8_rows(rows)[1]
+
+
+def int8_weight(builder: Builder, tensors: Sequence[LazyTensor], name: str) -> tuple[Value, Value]:
+    """int8 [columns, rows] and a scale a row, float32 [rows]."""
+    rows, columns = _size(tensors)
+    chunks = partial(_transposed, tensors, _int8_values)
+    values = Weight(name=name, dtype=ir.DataType.INT8, shape=(columns, rows), chunks=chunks)
+    chunks = partial(_blocks, tensors, _int8_scales)
+    scales = Weight(name=f"{name}.scale", dtype=ir.DataType.FLOAT, shape=(rows,), chunks=chunks)
+    return builder.weight(values), builder.weight(scales)
+
+
+def _int8(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+    weight, scale = int8_weight(builder, tensors, name)
+    quantised, x_scale, x_zero = builder.ops("DynamicQuantizeLinear", x, outputs=3)
+    product = builder.op("MatMulInteger", quantised, weight, x_zero)
+    product = builder.op("Cast", product, to=ir.DataType.FLOAT.value)
+    return builder.op("Mul", product, builder.op("Mul", x_scale, scale))
+
+
+def _nbits(bits: int, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+    rows, columns = _size(tensors)
+    blocks = -(-columns // BLOCK)
+
+    def values(block: Float32) -> Array:
+        return block_rows(block, bits)[0]
+
+    def scales(block: Float32) -> Array:
+        return block_rows(block, bits)[1]
+
+    shape = (rows, blocks, BLOCK * bits // 8)
+    weight = Weight(name=name, dtype=ir.DataType.UINT8, shape=shape, chunks=partial(_blocks, tensors, values))
+    scale = Weight(
+        name=f"{name}.scale",
+        dtype=ir.DataType.FLOAT,
+        shape=(rows * blocks,),
+        chunks=partial(_blocks, tensors, scales),
+    )
+    return builder.fused(
+        "MatMulNBits",
+        x,
+        builder.weight(weight),
+        builder.weight(scale),
+        K=columns,
+        N=rows,
+        bits=bits,
+        block_size=BLOCK,
+        accuracy_level=INT8_COMPUTE,
+    )
+
+
+SCHEMES: dict[str, Callable[[Builder, Value, Sequence[LazyTensor], str], Value]] = {
+    "f32": _float32,
+    "f16": _float16,
+    "int8": _int8,
+    "int8_b32": partial(_nbits, 8),
+    "int4_b32": partial(_nbits, 4),
+}

@@ -1,0 +1,89 @@
+"""The token table: a lookup in each scheme, of the table itself or of its left factor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+
+from mlexport.export.onnx.builder import Builder, Value
+from mlexport.export.onnx.matmul import matmul
+from mlexport.export.onnx.stream import Array, Weight
+from mlexport.model import TABLE
+from mlexport.quantize.blocks import BLOCK, block_rows
+from mlexport.tensors import Float32, LazyTensor
+
+# The table as a product: U [vocabulary, rank] is looked up, V [rank, hidden] multiplies what was found
+LEFT, RIGHT = "embed_tokens.U", "embed_tokens.V"
+
+
+def embed(builder: Builder, ids: Value, tensors: Mapping[str, LazyTensor], schemes: Mapping[str, str]) -> Value:
+    """float32 [tokens, hidden] of int64 ids [tokens]."""
+    if TABLE in tensors:
+        return LOOKUPS[schemes[TABLE]](builder, ids, tensors[TABLE])
+    found = LOOKUPS[schemes[LEFT]](builder, ids, tensors[LEFT])
+    return matmul(builder, found, [transposed(tensors[RIGHT])], schemes[RIGHT], RIGHT)
+
+
+def transposed(tensor: LazyTensor) -> LazyTensor:
+    """The other way round; each block of rows reads the whole tensor, so only for small ones."""
+
+    def read(start: int, stop: int) -> Float32:
+        return np.ascontiguousarray(tensor.read()[:, start:stop].T)
+
+    return LazyTensor(name=tensor.name, shape=tensor.shape[::-1], stored=tensor.stored, read_rows=read)
+
+
+def _blocks(tensor: LazyTensor, change: Callable[[Float32], Array]) -> Iterator[Array]:
+    for block in tensor.blocks():
+        yield change(block)
+
+
+def _float(dtype: ir.DataType, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
+    chunks = partial(_blocks, tensor, lambda rows: rows.astype(dtype.numpy()))
+    weight = Weight(name=tensor.name, dtype=dtype, shape=tensor.shape, chunks=chunks)
+    found = builder.op("Gather", builder.weight(weight), ids, axis=0)
+    return found if dtype is ir.DataType.FLOAT else builder.op("Cast", found, to=ir.DataType.FLOAT.value)
+
+
+def _bits(bits: int, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
+    """Rows of bytes and of scales are looked up, and only those are restored, with standard operators."""
+    b = builder
+    rows, columns = tensor.shape
+    blocks = -(-columns // BLOCK)
+    packed = BLOCK * bits // 8
+    values = Weight(
+        name=tensor.name,
+        dtype=ir.DataType.UINT8,
+        shape=(rows, blocks, packed),
+        chunks=partial(_blocks, tensor, lambda block: block_rows(block, bits)[0]),
+    )
+    scales = Weight(
+        name=f"{tensor.name}.scale",
+        dtype=ir.DataType.FLOAT16,
+        shape=(rows, blocks, 1),
+        chunks=partial(_blocks, tensor, lambda block: block_rows(block, bits)[1].astype(np.float16)),
+    )
+    found = b.op("Gather", b.weight(values), ids, axis=0)
+    if bits == 4:
+        # The even number is in the low half of a byte: halves beside each other, in the order of the row
+        low = b.op("BitwiseAnd", found, b.const(15, np.uint8))
+        high = b.op("BitShift", found, b.const(4, np.uint8), direction="RIGHT")
+        halves = [b.op("Unsqueeze", half, b.const([3])) for half in (low, high)]
+        found = b.op("Reshape", b.op("Concat", *halves, axis=3), b.const([0, blocks, BLOCK]))
+    centred = b.op("Sub", b.op("Cast", found, to=ir.DataType.FLOAT.value), b.const(1 << (bits - 1), np.float32))
+    scale = b.op("Cast", b.op("Gather", b.weight(scales), ids, axis=0), to=ir.DataType.FLOAT.value)
+    restored = b.op("Reshape", b.op("Mul", centred, scale), b.const([-1, blocks * BLOCK]))
+    if columns == blocks * BLOCK:
+        return restored
+    return b.op("Slice", restored, b.const([0]), b.const([columns]), b.const([1]))
+
+
+LOOKUPS: dict[str, Callable[[Builder, Value, LazyTensor], Value]] = {
+    "f32": partial(_float, ir.DataType.FLOAT),
+    "f16": partial(_float, ir.DataType.FLOAT16),
+    "int8_b32": partial(_bits, 8),
+    "int4_b32": partial(_bits, 4),
+}
