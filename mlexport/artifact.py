@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import hashlib
+import json
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+
+from mlexport.errors import ArtifactError
+from mlexport.model import TextFacts
 
 MANIFEST = "mlexport.json"
 FORMAT_VERSION = 1
+# A manifest lists a few hundred tensors; anything larger is not one
+_MANIFEST_LIMIT_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +79,8 @@ class FileEntry:
 class Manifest:
     """mlexport.json as data. `model_file` is the file (or folder, "." for hf) that a runtime opens.
 
+    source: what opens the checkpoint again: "demo", a hub id with its revision, or the folder it was read from.
+    table_precision: as asked for; None where the precision decides the table's scheme, which the plan shows.
     sizes: parameters and bytes before and after, keys `table_parameters`, `body_parameters`,
     `table_bytes`, `body_bytes`, each in `before` and `after`.
     text: TextFacts as a mapping.
@@ -79,10 +90,11 @@ class Manifest:
     tool: str
     model: str
     revision: str | None
+    source: str
     spec: str
     target: str
     precision: str
-    table_precision: str
+    table_precision: str | None
     model_file: str
     hidden: int
     text: Mapping[str, object]
@@ -100,3 +112,145 @@ class Artifact:
 
     folder: Path
     manifest: Manifest
+
+    @property
+    def text(self) -> TextFacts:
+        """Tokenizer facts of the manifest.
+
+        Raises:
+            ArtifactError: they are incomplete.
+        """
+        return cast(TextFacts, _strict(TextFacts, self.manifest.text, "text", self.folder / MANIFEST))
+
+
+def is_artifact(folder: Path) -> bool:
+    """Whether the folder has a manifest; it may still be a damaged artifact."""
+    return (folder / MANIFEST).is_file()
+
+
+def manifest_json(manifest: Manifest) -> str:
+    """The text of mlexport.json."""
+    return json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n"
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """Read the manifest of `folder` and compare it with what lies there: names and sizes, not yet the contents.
+
+    Raises:
+        ArtifactError: no manifest, a manifest of another version or form, or a file that is missing,
+            of another size, or outside the folder.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ArtifactError(f"{folder} {what}: expected the folder of an artifact, as `mlexport slice` writes it")
+    if not is_artifact(folder):
+        raise ArtifactError(f"{folder} is not an artifact: it has no {MANIFEST}. Make one with `mlexport slice`")
+    data = _read_json(folder / MANIFEST)
+    version = data.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ArtifactError(f"{folder / MANIFEST} has format_version {version!r}, this mlexport reads {FORMAT_VERSION}")
+    artifact = Artifact(folder=folder, manifest=cast(Manifest, _strict(Manifest, data, "", folder / MANIFEST)))
+    for entry in artifact.manifest.files:
+        _check_file(folder, entry)
+    model_file = artifact.manifest.model_file
+    if model_file != "." and model_file not in {entry.path for entry in artifact.manifest.files}:
+        raise ArtifactError(f"{folder / MANIFEST}: model_file '{model_file}' is not among its files")
+    return artifact
+
+
+def verify_files(artifact: Artifact, advance: Callable[[int], None] = lambda _: None) -> None:
+    """Compare every file's sha256 with the manifest.
+
+    Args:
+        advance: called with the bytes of each file read.
+
+    Raises:
+        ArtifactError: a file's contents changed.
+    """
+    for entry in artifact.manifest.files:
+        found = sha256(artifact.folder / entry.path)
+        if found != entry.sha256:
+            raise ArtifactError(
+                f"{artifact.folder / entry.path} changed since it was written: sha256 {found[:12]}…, "
+                f"the manifest says {entry.sha256[:12]}…. Make the artifact again"
+            )
+        advance(entry.bytes)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MANIFEST_LIMIT_BYTES:
+            raise ArtifactError(f"{path} is {path.stat().st_size} bytes long: not a manifest of mlexport")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} cannot be read as JSON: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise ArtifactError(f"{path} is not a JSON object")
+    return data
+
+
+def _strict(cls: type, data: object, where: str, path: Path) -> object:
+    try:
+        return _decode(cls, data, where)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}") from None
+
+
+def _check_file(folder: Path, entry: FileEntry) -> None:
+    """The entry names a file inside the folder, and its size is right."""
+    path = PurePosixPath(entry.path)
+    inside = folder.resolve()
+    outside = path.is_absolute() or ".." in path.parts or "\\" in entry.path or ":" in entry.path
+    if outside or not (folder / path).resolve().is_relative_to(inside):
+        raise ArtifactError(f"{folder / MANIFEST} names a file outside its folder: '{entry.path}'")
+    if not (folder / path).is_file():
+        raise ArtifactError(f"{folder / path} is missing: the artifact is incomplete. Make it again")
+    size = (folder / path).stat().st_size
+    if size != entry.bytes:
+        raise ArtifactError(
+            f"{folder / path} has {size} bytes, the manifest says {entry.bytes}. Make the artifact again"
+        )
+
+
+def _decode(hint: Any, value: object, where: str) -> object:
+    """The value as the annotation `hint` says, strictly: no key unknown or missing, no type converted.
+
+    `where` is the path inside the manifest. Raises ValueError with a line that names it.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return _decode_fields(hint, value, where)
+    if origin in (types.UnionType, Union):
+        chosen = type(None) if value is None else next(a for a in arguments if a is not type(None))
+        return _decode(chosen, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Mapping and isinstance(value, dict):
+        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if hint is float and type(value) is int:
+        value = float(value)
+    # bool is an int to isinstance, but not in a manifest
+    if hint is object or type(value) is hint:
+        return value
+    wanted = {tuple: "list", Mapping: "object"}.get(origin, getattr(hint, "__name__", str(hint)))
+    raise ValueError(f"'{where}' is {type(value).__name__}, expected {wanted}")
+
+
+def _decode_fields(cls: Any, value: object, where: str) -> object:
+    prefix = f"{where}." if where else ""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"'{where}' is {type(value).__name__}, expected object")
+    names = [field.name for field in fields(cls)]
+    unknown = sorted(set(value) - set(names))
+    missing = [name for name in names if name not in value]
+    if unknown or missing:
+        wrong = f"unknown key '{prefix}{unknown[0]}'" if unknown else f"missing key '{prefix}{missing[0]}'"
+        raise ValueError(f"{wrong}: not written by this version of mlexport")
+    hints = get_type_hints(cls)
+    return cls(**{name: _decode(hints[name], value[name], f"{prefix}{name}") for name in names})

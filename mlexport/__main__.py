@@ -1,0 +1,5 @@
+"""`python -m mlexport`: the command line without its script."""
+
+from mlexport.cli import main
+
+main()

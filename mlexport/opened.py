@@ -1,0 +1,139 @@
+"""An artifact ready for use: texts in, vectors or search results out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from mlexport import runtime
+from mlexport.artifact import read_artifact
+from mlexport.errors import UsageError
+from mlexport.progress import Progress, Steps
+from mlexport.results import Found, SearchResult
+from mlexport.search import DEFAULT_CORPUS, Document, nearest, read_documents
+from mlexport.spec import SubModelSpec, parse_target
+from mlexport.tensors import Float32
+
+# Prompt names of config_sentence_transformers.json
+QUERY, DOCUMENT = "query", "document"
+# Texts between two steps of a progress bar
+_BATCH = 64
+
+
+class OpenArtifact:
+    """An artifact loaded in its runtime; close it, or use it in a `with` block.
+
+    Attributes:
+        artifact: folder and manifest.
+        dim: numbers of a vector.
+        prompts: prompt name -> text put before it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.artifact = read_artifact(folder)
+        manifest = self.artifact.manifest
+        text = self.artifact.text
+        self.prompts = text.prompts
+        self.dim = SubModelSpec.parse(manifest.spec).dim
+        self._embedder = runtime.load(parse_target(manifest.target), folder, manifest.model_file, text, self.dim)
+
+    @property
+    def query_prompt(self) -> str | None:
+        """What goes before a query; None where the checkpoint names no such prompt."""
+        return self.prompts.get(QUERY)
+
+    def embed(self, texts: Sequence[str], *, query: bool = False, progress: Progress | None = None) -> Float32:
+        """Vectors of texts, float32 [texts, dim], L2-normalised.
+
+        Args:
+            query: put the checkpoint's query prompt before each text; otherwise its document prompt, if any.
+
+        Raises:
+            UsageError: `query` without a query prompt in the checkpoint.
+        """
+        if query and self.query_prompt is None:
+            known = ", ".join(self.prompts) or "none"
+            raise UsageError(
+                f"{self.artifact.manifest.model} has no query prompt (prompts: {known}): leave the query option out"
+            )
+        return self._embed(texts, self.prompts.get(QUERY if query else DOCUMENT, ""), "embed", progress)
+
+    def search(
+        self, queries: Sequence[str], documents: Sequence[Document], *, top: int = 10, progress: Progress | None = None
+    ) -> tuple[Found, ...]:
+        """The `top` nearest documents of each query, best first.
+
+        Queries get the query prompt and documents the document prompt, where the checkpoint has them.
+        """
+        texts = [document.content for document in documents]
+        vectors = self._embed(texts, self.prompts.get(DOCUMENT, ""), "documents", progress)
+        asked = self._embed(queries, self.query_prompt or "", "queries", progress)
+        return tuple(
+            Found(query=query, hits=nearest(vector, vectors, documents, top))
+            for query, vector in zip(queries, asked, strict=True)
+        )
+
+    def close(self) -> None:
+        """Free the runtime's memory."""
+        self._embedder.close()
+
+    def __enter__(self) -> OpenArtifact:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _embed(self, texts: Sequence[str], prompt: str, step: str, progress: Progress | None) -> Float32:
+        steps = Steps(progress)
+        parts = [np.zeros((0, self.dim), dtype=np.float32)]
+        with steps.step(step, len(texts)):
+            for start in range(0, len(texts), _BATCH):
+                parts.append(self._embedder.embed([prompt + text for text in texts[start : start + _BATCH]]))
+                steps.progress.advance(len(parts[-1]))
+        return np.concatenate(parts)
+
+
+def open_artifact(folder: Path | str) -> OpenArtifact:
+    """Open an artifact in its own runtime.
+
+    Raises:
+        ArtifactError: not an artifact, or a damaged one.
+        MissingExtraError: its runtime is not installed.
+    """
+    return OpenArtifact(Path(folder))
+
+
+def search(
+    folder: Path | str,
+    queries: Sequence[str],
+    *,
+    corpus: Path | None = None,
+    top: int = 10,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Search a corpus with an artifact.
+
+    Args:
+        queries: one text each.
+        corpus: file of documents, see `mlexport.search.read_documents`; None takes the built-in evaluation set.
+        top: results a query.
+
+    Raises:
+        UsageError: no query, `top` below 1, or an unreadable corpus.
+        ArtifactError: not an artifact, or a damaged one.
+        MissingExtraError: its runtime is not installed.
+    """
+    if not queries:
+        raise UsageError("no query: give one or more texts to search for")
+    if top < 1:
+        raise UsageError(f"top is {top}: the least is 1")
+    path = corpus or DEFAULT_CORPUS
+    documents = read_documents(path)
+    with open_artifact(folder) as opened:
+        found = opened.search(queries, documents, top=top, progress=progress)
+        return SearchResult(corpus=path, documents=len(documents), prompt=opened.query_prompt, found=found)

@@ -1,0 +1,292 @@
+"""The only place that chains the steps: load, cut, plan, write, verify, commit; and what reads an artifact back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from mlexport import export
+from mlexport import verify as verification
+from mlexport.artifact import (
+    FORMAT_VERSION,
+    Artifact,
+    Manifest,
+    VerifyReport,
+    is_artifact,
+    read_artifact,
+    verify_files,
+)
+from mlexport.checkpoint import open_checkpoint
+from mlexport.commit import building, check_target, require_space
+from mlexport.errors import ExportError, UsageError, VerificationError
+from mlexport.hub import DEMO
+from mlexport.model import Checkpoint, SubModel
+from mlexport.progress import Progress, Steps
+from mlexport.quantize.plan import plan_tensors
+from mlexport.results import CheckpointFacts, CutSize, SlicePlan, SliceResult, checkpoint_sizes, failure, plan_sizes
+from mlexport.slicing import cut
+from mlexport.spec import SubModelSpec, Target, parse_target, resolve_precision
+
+# Tokenizer and manifest, above the tensors' exact bytes
+_TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json")
+_MANIFEST_BYTES = 2**20
+
+
+def plan_slice(
+    model: str = "demo",
+    *,
+    layers: int | None = None,
+    rank: int | None = None,
+    dim: int | None = None,
+    targets: Sequence[str] = ("gguf",),
+    precision: str | None = None,
+    table_precision: str | None = None,
+    out: Path | None = None,
+    allow_untrained: bool = False,
+    progress: Progress | None = None,
+) -> list[SlicePlan]:
+    """What `slice_model` would write, with exact sizes; nothing is written, no tensor is read.
+
+    Args and errors are those of `slice_model`.
+    """
+    # Cheap checks of all options come before a checkpoint is opened, let alone downloaded
+    chosen = list(dict.fromkeys(parse_target(name) for name in targets))
+    if not chosen:
+        raise UsageError(f"no target: choose from {', '.join(Target)}")
+    precisions = {target: resolve_precision(target, precision) for target in chosen}
+    tables = {t: None if table_precision is None else resolve_precision(t, table_precision) for t in chosen}
+    steps = Steps(progress)
+    with steps.step("load"):
+        checkpoint = open_checkpoint(model)
+    with steps.step("cut"):
+        config = checkpoint.config
+        whole = SubModelSpec(layers=config.layers, rank=None, dim=config.hidden)
+        spec = replace(
+            whole, **{k: v for k, v in {"layers": layers, "rank": rank, "dim": dim}.items() if v is not None}
+        )
+        sub = cut(checkpoint, spec, allow_untrained=allow_untrained)
+    with steps.step("plan"):
+        rows = {target: tuple(plan_tensors(sub, target, precisions[target], tables[target])) for target in chosen}
+    return [
+        SlicePlan(
+            source=_source(checkpoint, model),
+            sub=sub,
+            target=target,
+            precision=precisions[target],
+            table_precision=tables[target],
+            rows=rows[target],
+            out=_folder(out, sub, target, (precisions[target], tables[target]), several=len(chosen) > 1),
+            steps=tuple(steps.done),
+        )
+        for target in chosen
+    ]
+
+
+def slice_model(
+    model: str = "demo",
+    *,
+    layers: int | None = None,
+    rank: int | None = None,
+    dim: int | None = None,
+    targets: Sequence[str] = ("gguf",),
+    precision: str | None = None,
+    table_precision: str | None = None,
+    out: Path | None = None,
+    allow_untrained: bool = False,
+    verify: str = "full",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[SliceResult]:
+    """Cut a checkpoint, write it in each target's format, verify it, and commit it.
+
+    Args:
+        model: "demo", a folder, or a hub id with an optional "@revision".
+        layers: decoder layers kept; None keeps all.
+        rank: rank of the token table; None keeps the checkpoint's own table.
+        dim: numbers of the vector kept; None keeps all.
+        targets: "gguf", "hf"; the checkpoint and the cut are shared.
+        precision: one of the target's names, see `mlexport.spec.PRECISIONS`; None takes each target's default.
+        table_precision: precision of the token table alone.
+        out: folder of the artifact, or of one folder a target if there are several; None makes a name under `out/`.
+        allow_untrained: cut where the checkpoint was not trained.
+        verify: "full", "sample" or "off".
+        force: replace an artifact at the target.
+        progress: told about steps and bytes.
+
+    Returns:
+        One result a target, in their order.
+
+    Raises:
+        UsageError: an option makes no sense; CutError among them for a cut that does not exist.
+        CheckpointError: the checkpoint is missing, incomplete or damaged.
+        ExportError: the target exists or cannot be written, the disk is full, or another run writes there.
+        VerificationError: the vectors differ from the reference; that artifact is removed.
+        MissingExtraError: a library of the target, or of the verification, is not installed.
+    """
+    plans = plan_slice(
+        model,
+        layers=layers,
+        rank=rank,
+        dim=dim,
+        targets=targets,
+        precision=precision,
+        table_precision=table_precision,
+        out=out,
+        allow_untrained=allow_untrained,
+        progress=progress,
+    )
+    return write_slices(plans, verify=verify, force=force, progress=progress)
+
+
+def write_slices(
+    plans: Sequence[SlicePlan], *, verify: str = "full", force: bool = False, progress: Progress | None = None
+) -> list[SliceResult]:
+    """Write, verify and commit what `plan_slice` planned; arguments and errors are those of `slice_model`."""
+    verification.parse_mode(verify)
+    for plan in plans:
+        check_target(plan.out, force=force)
+    require_space(plans[0].out, sum(_needed_bytes(plan) for plan in plans))
+    return [_make(plan, Steps(progress, plan.steps), mode=verify, force=force) for plan in plans]
+
+
+def _make(plan: SlicePlan, steps: Steps, *, mode: str, force: bool) -> SliceResult:
+    """Write, verify and commit one planned artifact."""
+    with building(plan.out, needed_bytes=_needed_bytes(plan), force=force) as build:
+        with steps.step("write", plan.after.bytes):
+            model_file = export.load(plan.target).write(plan.sub, plan.rows, build.folder, steps.progress.advance)
+        with steps.step("verify"):
+            report = verification.verify(
+                plan.sub,
+                plan.target,
+                precisions=_precisions(plan.precision, plan.table_precision),
+                folder=build.folder,
+                model_file=model_file,
+                mode=mode,
+            )
+        if report.status == "failed":
+            done = ", ".join(step.name for step in steps.done[:-1])
+            raise VerificationError(f"verify failed for {plan.label} after {done}: {failure(report)}. Nothing was kept")
+        with steps.step("commit"):
+            artifact = build.commit(_manifest(plan, model_file, report))
+    return SliceResult(artifact=artifact, steps=tuple(steps.done))
+
+
+def inspect(model: str) -> CheckpointFacts | Artifact:
+    """What a checkpoint offers, or what an artifact is.
+
+    Args:
+        model: "demo", a folder, a hub id with an optional "@revision", or the folder of an artifact.
+
+    Raises:
+        CheckpointError: not a checkpoint, or a damaged one.
+        ArtifactError: a damaged artifact.
+    """
+    if is_artifact(Path(model)):
+        return read_artifact(Path(model))
+    checkpoint = open_checkpoint(model)
+    precision = resolve_precision(Target.GGUF, None)
+    cuts = []
+    for layers in checkpoint.trained_layers:
+        sub = cut(checkpoint, SubModelSpec(layers=layers, rank=None, dim=checkpoint.config.hidden))
+        sizes = plan_sizes(plan_tensors(sub, Target.GGUF, precision, None))
+        cuts.append(CutSize(spec=sub.spec.name, target=Target.GGUF, precision=precision, sizes=sizes))
+    return CheckpointFacts(checkpoint=checkpoint, sizes=checkpoint_sizes(checkpoint), cuts=tuple(cuts))
+
+
+def verify_artifact(
+    folder: Path, mode: str = "full", *, model: str | None = None, progress: Progress | None = None
+) -> VerifyReport | None:
+    """Check an artifact's files against its manifest, and its vectors against the checkpoint it was cut from.
+
+    Args:
+        mode: "full", "sample", or "off" for the files alone.
+        model: the checkpoint, where it no longer is where the manifest says.
+
+    Returns:
+        The comparison, its status "passed" or "failed"; None for "off".
+
+    Raises:
+        ArtifactError: a file is missing or changed.
+        CheckpointError: the checkpoint cannot be opened.
+    """
+    verification.parse_mode(mode)
+    steps = Steps(progress)
+    artifact = read_artifact(folder)
+    manifest = artifact.manifest
+    with steps.step("sha256", sum(entry.bytes for entry in manifest.files)):
+        verify_files(artifact, steps.progress.advance)
+    if mode == "off":
+        return None
+    with steps.step("load"):
+        checkpoint = open_checkpoint(model or manifest.source)
+    with steps.step("cut"):
+        sub = cut(checkpoint, SubModelSpec.parse(manifest.spec), allow_untrained=True)
+    with steps.step("verify"):
+        return verification.verify(
+            sub,
+            parse_target(manifest.target),
+            precisions=_precisions(manifest.precision, manifest.table_precision),
+            folder=folder,
+            model_file=manifest.model_file,
+            mode=mode,
+        )
+
+
+def _precisions(precision: str, table_precision: str | None) -> list[str]:
+    return [precision] if table_precision is None else [precision, table_precision]
+
+
+def _manifest(plan: SlicePlan, model_file: str, report: VerifyReport) -> Manifest:
+    checkpoint = plan.sub.checkpoint
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        tool=f"mlexport {version('mlexport')}",
+        model=checkpoint.name,
+        revision=checkpoint.revision,
+        source=plan.source,
+        spec=plan.sub.spec.name,
+        target=plan.target.value,
+        precision=plan.precision,
+        table_precision=plan.table_precision,
+        model_file=model_file,
+        hidden=checkpoint.config.hidden,
+        text=asdict(checkpoint.text),
+        sizes={"before": asdict(plan.before), "after": asdict(plan.after)},
+        untrained=plan.sub.untrained,
+        notes=plan.sub.notes,
+        plan=plan.rows,
+        verification=report,
+        files=(),
+    )
+
+
+def _needed_bytes(plan: SlicePlan) -> int:
+    """The tensors' exact bytes, what a target copies of the tokenizer, and the manifest."""
+    files = (plan.sub.checkpoint.folder / name for name in _TEXT_FILES)
+    return plan.after.bytes + sum(path.stat().st_size for path in files if path.exists()) + _MANIFEST_BYTES
+
+
+def _source(checkpoint: Checkpoint, model: str) -> str:
+    """What opens the checkpoint again, from any folder."""
+    if checkpoint.revision is not None:
+        return f"{checkpoint.name}@{checkpoint.revision}"
+    return model if model == DEMO else str(checkpoint.folder.resolve())
+
+
+def _folder(
+    out: Path | None, sub: SubModel, target: Target, precisions: tuple[str, str | None], *, several: bool
+) -> Path:
+    """Where a target's artifact goes: `out` itself, or one folder a target in it."""
+    if out is None:
+        # A hub id is "owner/name", with a revision after "@"
+        model = re.sub(r"[^\w.+-]", "-", sub.checkpoint.name.rsplit("/", 1)[-1].split("@", 1)[0])
+        parts = [model, sub.spec.name, *([] if several else [target, *filter(None, precisions)])]
+        out = Path("out") / "-".join(parts)
+    if not several:
+        return out
+    if is_artifact(out):
+        raise ExportError(f"{out} is an artifact: several targets get a folder each in --out, so choose another")
+    return out / target

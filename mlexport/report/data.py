@@ -1,0 +1,95 @@
+"""Results as plain data for `--json`: dicts, lists, strings and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from mlexport.artifact import Artifact, VerifyReport
+from mlexport.model import Checkpoint
+from mlexport.results import CheckpointFacts, SearchResult, Sizes, SlicePlan, SliceResult
+
+Data = Mapping[str, object]
+
+
+def artifact_data(artifact: Artifact, *, tensors: bool = False) -> Data:
+    """The manifest with the artifact's folder; the rows of the plan only with `tensors`."""
+    manifest = asdict(artifact.manifest)
+    if not tensors:
+        del manifest["plan"]
+    return {"artifact": str(artifact.folder), **manifest}
+
+
+def slice_data(result: SliceResult) -> Data:
+    """A written artifact, with the seconds of each step."""
+    return {**artifact_data(result.artifact), "seconds": {step.name: step.seconds for step in result.steps}}
+
+
+def plan_data(plan: SlicePlan) -> Data:
+    """A dry run: everything that is decided, each tensor with its exact bytes."""
+    return {
+        "out": str(plan.out),
+        "model": plan.sub.checkpoint.name,
+        "spec": plan.sub.spec.name,
+        "target": plan.target.value,
+        "precision": plan.precision,
+        "table_precision": plan.table_precision,
+        "sizes": {"before": sizes_data(plan.before), "after": sizes_data(plan.after)},
+        "untrained": list(plan.sub.untrained),
+        "notes": list(plan.sub.notes),
+        "plan": [asdict(row) for row in plan.rows],
+    }
+
+
+def checkpoint_data(facts: CheckpointFacts) -> Data:
+    """What `inspect` tells of a checkpoint."""
+    checkpoint = facts.checkpoint
+    return {
+        "model": checkpoint.name,
+        "folder": str(checkpoint.folder),
+        "revision": checkpoint.revision,
+        "config": {name: value for name, value in asdict(checkpoint.config).items() if name != "raw"},
+        "trained": {
+            "layers": list(checkpoint.trained_layers),
+            "ranks": list(checkpoint.trained_ranks),
+            "dims": list(checkpoint.trained_dims),
+        },
+        "stored_rank": stored_rank(checkpoint),
+        "text": asdict(checkpoint.text),
+        "sizes": sizes_data(facts.sizes),
+        "cuts": [
+            {"spec": c.spec, "target": c.target.value, "precision": c.precision, "sizes": sizes_data(c.sizes)}
+            for c in facts.cuts
+        ],
+    }
+
+
+def verification_data(folder: str, report: VerifyReport | None) -> Data:
+    """A verification; without a report only the files were compared."""
+    return {"artifact": folder, "files": "match", "verification": None if report is None else asdict(report)}
+
+
+def search_data(result: SearchResult) -> Data:
+    """Queries, and the documents found for each."""
+    return {
+        "corpus": str(result.corpus),
+        "documents": result.documents,
+        "query_prompt": result.prompt,
+        "results": [
+            {
+                "query": found.query,
+                "hits": [{"rank": hit.rank, "score": hit.score, **asdict(hit.document)} for hit in found.hits],
+            }
+            for found in result.found
+        ],
+    }
+
+
+def sizes_data(sizes: Sizes) -> Data:
+    """Parameters and bytes of table and body."""
+    return asdict(sizes)
+
+
+def stored_rank(checkpoint: Checkpoint) -> int | None:
+    """The r of U [vocabulary, r]; None without factors."""
+    return None if checkpoint.factors is None else checkpoint.factors[0].shape[1]

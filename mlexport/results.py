@@ -1,0 +1,171 @@
+"""What the library's calls return, as data; `report` prints it, `pipeline` makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from mlexport.artifact import Artifact, TensorPlan, VerifyReport
+from mlexport.model import TABLE, Checkpoint, SubModel
+from mlexport.search import Hit
+from mlexport.spec import Target
+
+# Bytes of a number as stored in a checkpoint
+_STORED_BYTES = {"bf16": 2, "f16": 2, "f32": 4}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Numbers and bytes of the token table and of everything else (layers and norms)."""
+
+    table_parameters: int
+    body_parameters: int
+    table_bytes: int
+    body_bytes: int
+
+    @property
+    def parameters(self) -> int:
+        """Table and body together."""
+        return self.table_parameters + self.body_parameters
+
+    @property
+    def bytes(self) -> int:
+        """Table and body together."""
+        return self.table_bytes + self.body_bytes
+
+
+def checkpoint_sizes(checkpoint: Checkpoint) -> Sizes:
+    """Sizes as stored, U and V aside: the folded table stands for them."""
+    return _sizes((t.name, t.size, t.size * _STORED_BYTES[t.stored]) for t in checkpoint.tensors.values())
+
+
+def plan_sizes(rows: Iterable[TensorPlan]) -> Sizes:
+    """Sizes as planned."""
+    return _sizes((row.name, prod(row.shape), row.bytes) for row in rows)
+
+
+def _sizes(tensors: Iterable[tuple[str, int, int]]) -> Sizes:
+    """Of (name, numbers, bytes)."""
+    found = list(tensors)
+    table = [(numbers, size) for name, numbers, size in found if name == TABLE]
+    body = [(numbers, size) for name, numbers, size in found if name != TABLE]
+    return Sizes(
+        table_parameters=sum(numbers for numbers, _ in table),
+        body_parameters=sum(numbers for numbers, _ in body),
+        table_bytes=sum(size for _, size in table),
+        body_bytes=sum(size for _, size in body),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step that ended, and how long it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlicePlan:
+    """One artifact before it is written: nothing of a tensor has been read.
+
+    Attributes:
+        source: what opens the checkpoint again, as in the manifest.
+        precision, table_precision: the format's own names; the table's is None where the precision decides it.
+        rows: one a tensor, exact.
+        out: folder it will lie in.
+        steps: what planning took.
+    """
+
+    source: str
+    sub: SubModel
+    target: Target
+    precision: str
+    table_precision: str | None
+    rows: tuple[TensorPlan, ...]
+    out: Path
+    steps: tuple[Step, ...]
+
+    @property
+    def before(self) -> Sizes:
+        """The checkpoint's sizes."""
+        return checkpoint_sizes(self.sub.checkpoint)
+
+    @property
+    def after(self) -> Sizes:
+        """The artifact's sizes."""
+        return plan_sizes(self.rows)
+
+    @property
+    def label(self) -> str:
+        """Cut, target and precision in words, such as "L8-D128 gguf q8_0"."""
+        return f"{self.sub.spec.name} {self.target} {self.precision}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceResult:
+    """A committed artifact, and the time of each step; load and cut are shared by the targets of one call."""
+
+    artifact: Artifact
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutSize:
+    """A cut as an example of size: trained depths at the full width, in the default precision of `target`."""
+
+    spec: str
+    target: Target
+    precision: str
+    sizes: Sizes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFacts:
+    """What `inspect` tells of a checkpoint."""
+
+    checkpoint: Checkpoint
+    sizes: Sizes
+    cuts: tuple[CutSize, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A query and the documents found for it, best first."""
+
+    query: str
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """Answers to several queries over one corpus.
+
+    Attributes:
+        corpus: file the documents came from.
+        documents: their number.
+        prompt: what was put before each query; None where the checkpoint names no query prompt.
+    """
+
+    corpus: Path
+    documents: int
+    prompt: str | None
+    found: tuple[Found, ...]
+
+
+def manifest_sizes(sizes: Mapping[str, int]) -> Sizes:
+    """Sizes of one side ("before" or "after") of a manifest."""
+    return Sizes(**sizes)
+
+
+def failure(report: VerifyReport) -> str:
+    """What a failed verification found, in one line."""
+    found = (
+        f"cosine to the reference mean {report.mean_cosine:.5f}, min {report.min_cosine:.5f} "
+        f"(needed {report.threshold['mean']}, {report.threshold['min']})"
+    )
+    return (
+        f"{found}, other token ids in {report.token_mismatches} of {report.texts} texts; worst: {report.worst_text!r}"
+    )
