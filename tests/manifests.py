@@ -1,0 +1,62 @@
+"""A small artifact for tests that need no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlexport.artifact import FORMAT_VERSION, Artifact, Manifest, TensorPlan, VerifyReport
+from mlexport.commit import building
+
+
+def make_manifest() -> Manifest:
+    """A complete manifest but for its files."""
+    report = VerifyReport(
+        status="off",
+        mode="off",
+        texts=0,
+        mean_cosine=None,
+        min_cosine=None,
+        threshold={"mean": 0.5, "min": 0.5},
+        worst_text="",
+        token_mismatches=0,
+        reference="none",
+        not_checked=("vectors",),
+    )
+    text = {
+        "end_id": 1,
+        "end_token": "<e>",
+        "end_appended": True,
+        "pad_id": 0,
+        "max_length": 8,
+        "prompts": {"query": "q "},
+    }
+    sizes = {"table_parameters": 8, "body_parameters": 8, "table_bytes": 32, "body_bytes": 32}
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        tool="mlexport test",
+        model="tiny",
+        revision=None,
+        source="tiny",
+        spec="L1-D8",
+        target="gguf",
+        precision="f32",
+        table_precision=None,
+        model_file="model.gguf",
+        hidden=8,
+        text=text,
+        sizes={"before": sizes, "after": sizes},
+        untrained=(),
+        notes=("a note",),
+        plan=(TensorPlan(name="norm.weight", shape=(8,), scheme="f32", bytes=32, reason="asked for"),),
+        verification=report,
+        files=(),
+    )
+
+
+def make_artifact(target: Path, content: bytes = b"weights", *, force: bool = False) -> Artifact:
+    """Commit an artifact of two files."""
+    with building(target, needed_bytes=len(content), force=force) as build:
+        (build.folder / "model.gguf").write_bytes(content)
+        (build.folder / "1_Pooling").mkdir()
+        (build.folder / "1_Pooling" / "config.json").write_text("{}", encoding="utf-8")
+        return build.commit(make_manifest())
