@@ -1,0 +1,125 @@
+"""Commands about checkpoints: slice, inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlexport.cli.app import AsJson, app, print_json
+
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="MODEL", help='"demo", a folder, or a hub id with an optional @REVISION.'),
+]
+
+
+@app.command("slice")
+def slice_command(
+    *,
+    model: Model = "demo",
+    layers: Annotated[
+        int | None, typer.Option("--layers", metavar="N", help="Decoder layers kept; all by default.")
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option("--rank", metavar="R", help="Rank of the token table; the stored table by default.")
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option("--dim", metavar="D", help="Numbers of a vector kept; all by default.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="TARGET",
+            help="gguf or hf; several by repeating, or with commas.  [default: gguf]",
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            "-p",
+            metavar="PRECISION",
+            help="f32, f16, int8, int4, or the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0 …",
+        ),
+    ] = None,
+    table_precision: Annotated[
+        str | None, typer.Option("--table-precision", metavar="PRECISION", help="Precision of the token table alone.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; a name under out/ by default.")
+    ] = None,
+    allow_untrained: Annotated[
+        bool, typer.Option("--allow-untrained", help="Allow a cut that was not trained.")
+    ] = False,
+    verify: Annotated[str, typer.Option("--verify", metavar="MODE", help="full, sample or off.")] = "full",
+    force: Annotated[bool, typer.Option("--force", help="Replace an artifact at the target.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with exact sizes; write nothing.")] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="With --dry-run: each tensor, not groups.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a sub-model, quantise, export and verify it.
+
+    \b
+    mlexport slice --layers 8 --dim 128 --target gguf --out out/demo
+    mlexport slice -m codefuse-ai/ML-Embed-0.6B --layers 8 --rank 256 -t gguf,hf
+    mlexport slice --layers 4 --precision int4 --dry-run
+    """
+    from mlexport import pipeline  # noqa: PLC0415
+    from mlexport.report import data, terminal  # noqa: PLC0415
+    from mlexport.report.progress import Bars  # noqa: PLC0415
+
+    targets = [name.strip() for entry in target or ["gguf"] for name in entry.split(",") if name.strip()]
+    with Bars() as bars:
+        plans = pipeline.plan_slice(
+            model,
+            layers=layers,
+            rank=rank,
+            dim=dim,
+            targets=targets,
+            precision=precision,
+            table_precision=table_precision,
+            out=out,
+            allow_untrained=allow_untrained,
+            progress=bars,
+        )
+        results = [] if dry_run else pipeline.write_slices(plans, verify=verify, force=force, progress=bars)
+    if dry_run and as_json:
+        print_json([data.plan_data(plan) for plan in plans])
+    elif dry_run:
+        terminal.show_plan(terminal.make_console(), plans, tensors=tensors)
+    elif as_json:
+        print_json([data.slice_data(result) for result in results])
+    else:
+        terminal.show_slice(terminal.make_console(), results)
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL|ARTIFACT", help='"demo", a folder, a hub id, or an artifact.')],
+    tensors: Annotated[bool, typer.Option("--tensors", help="For an artifact: each tensor's row of the plan.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show trained cuts, tokenizer facts and sizes.
+
+    \b
+    mlexport inspect demo
+    mlexport inspect out/demo --tensors
+    """
+    from mlexport import pipeline  # noqa: PLC0415
+    from mlexport.artifact import Artifact  # noqa: PLC0415
+    from mlexport.report import data, terminal  # noqa: PLC0415
+
+    found = pipeline.inspect(model)
+    if isinstance(found, Artifact):
+        if as_json:
+            print_json(data.artifact_data(found, tensors=tensors))
+        else:
+            terminal.show_artifact(terminal.make_console(), found, tensors=tensors)
+    elif as_json:
+        print_json(data.checkpoint_data(found))
+    else:
+        terminal.show_checkpoint(terminal.make_console(), found)
