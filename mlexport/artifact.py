@@ -81,8 +81,8 @@ class Manifest:
 
     source: what opens the checkpoint again: "demo", a hub id with its revision, or the folder it was read from.
     table_precision: as asked for; None where the precision decides the table's scheme, which the plan shows.
-    sizes: parameters and bytes before and after, keys `table_parameters`, `body_parameters`,
-    `table_bytes`, `body_bytes`, each in `before` and `after`.
+    sizes: `before` and `after`, each with `layers`, `dim`, `table_parameters`, `body_parameters`,
+    `table_bytes`, `body_bytes`.
     text: TextFacts as a mapping.
     """
 

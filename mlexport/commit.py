@@ -33,12 +33,14 @@ class Build:
 
     Attributes:
         folder: empty temporary folder beside the target.
-        target: where the artifact will lie.
+        target: where the artifact will lie, as the caller named it.
+        place: the same, absolute and without links.
         committed: whether `commit` came to its end.
     """
 
     folder: Path
     target: Path
+    place: Path
     committed: bool = field(default=False)
 
     def commit(self, manifest: Manifest) -> Artifact:
@@ -53,7 +55,7 @@ class Build:
         path = self.folder / MANIFEST
         path.write_text(manifest_json(complete), encoding="utf-8")
         _sync(path)
-        _swap_in(self.folder, self.target)
+        _swap_in(self.folder, self.place)
         self.committed = True
         return Artifact(folder=self.target, manifest=complete)
 
@@ -71,16 +73,16 @@ def building(target: Path, *, needed_bytes: int, force: bool = False) -> Iterato
         UsageError: `target` has no name of its own, such as "/".
         ExportError: the target exists, is being written by another run, cannot be written, or the disk is full.
     """
-    target = target.resolve()
-    if not target.name:
-        raise UsageError(f"'{target}' cannot hold an artifact: give --out a folder's name")
     made: list[Path] = []
     try:
-        _make_parents(target.parent, made)
-        with _lock(target):
-            _recover(target)
+        place = target.resolve()
+        if not place.name:
+            raise UsageError(f"'{target}' cannot hold an artifact: give --out a folder's name")
+        _make_parents(place.parent, made)
+        with _lock(place):
+            _recover(place)
             check_target(target, force=force)
-            yield from _build(target)
+            yield from _build(target, place)
     except OSError as error:
         raise _explain(error, target, needed_bytes) from error
     except Exception as error:
@@ -118,14 +120,13 @@ def require_space(target: Path, needed_bytes: int) -> None:
     Raises:
         ExportError: too little room.
     """
-    target = target.resolve()
     if shutil.disk_usage(_existing(target)).free < needed_bytes:
         raise _full(target, needed_bytes, "No space left on device")
 
 
-def _build(target: Path) -> Iterator[Build]:
-    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    build = Build(folder=folder, target=target)
+def _build(target: Path, place: Path) -> Iterator[Build]:
+    folder = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+    build = Build(folder=folder, target=target, place=place)
     try:
         folder.mkdir()
         yield build
@@ -235,4 +236,5 @@ def _full(target: Path, needed_bytes: int, reason: str) -> ExportError:
 
 def _existing(path: Path) -> Path:
     """The path itself, or the nearest folder above it that exists."""
+    path = path.resolve()
     return next(folder for folder in (path, *path.parents) if folder.exists())

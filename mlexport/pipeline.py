@@ -191,7 +191,7 @@ def inspect(model: str) -> CheckpointFacts | Artifact:
     cuts = []
     for layers in checkpoint.trained_layers:
         sub = cut(checkpoint, SubModelSpec(layers=layers, rank=None, dim=checkpoint.config.hidden))
-        sizes = plan_sizes(plan_tensors(sub, Target.GGUF, precision, None))
+        sizes = plan_sizes(sub.spec, plan_tensors(sub, Target.GGUF, precision, None))
         cuts.append(CutSize(spec=sub.spec.name, target=Target.GGUF, precision=precision, sizes=sizes))
     return CheckpointFacts(checkpoint=checkpoint, sizes=checkpoint_sizes(checkpoint), cuts=tuple(cuts))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from mlexport.artifact import Artifact, TensorPlan, VerifyReport
 from mlexport.model import TABLE, Checkpoint, SubModel
 from mlexport.search import Hit
-from mlexport.spec import Target
+from mlexport.spec import SubModelSpec, Target
 
 # Bytes of a number as stored in a checkpoint
 _STORED_BYTES = {"bf16": 2, "f16": 2, "f32": 4}
@@ -18,8 +18,10 @@ _STORED_BYTES = {"bf16": 2, "f16": 2, "f32": 4}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """Numbers and bytes of the token table and of everything else (layers and norms)."""
+    """Layers, numbers in a vector, and parameters and bytes of the token table and of all else (the body)."""
 
+    layers: int
+    dim: int
     table_parameters: int
     body_parameters: int
     table_bytes: int
@@ -38,20 +40,23 @@ class Sizes:
 
 def checkpoint_sizes(checkpoint: Checkpoint) -> Sizes:
     """Sizes as stored, U and V aside: the folded table stands for them."""
-    return _sizes((t.name, t.size, t.size * _STORED_BYTES[t.stored]) for t in checkpoint.tensors.values())
+    config = checkpoint.config
+    tensors = [(t.name, t.size, t.size * _STORED_BYTES[t.stored]) for t in checkpoint.tensors.values()]
+    return _sizes(config.layers, config.hidden, tensors)
 
 
-def plan_sizes(rows: Iterable[TensorPlan]) -> Sizes:
+def plan_sizes(spec: SubModelSpec, rows: Iterable[TensorPlan]) -> Sizes:
     """Sizes as planned."""
-    return _sizes((row.name, prod(row.shape), row.bytes) for row in rows)
+    return _sizes(spec.layers, spec.dim, [(row.name, prod(row.shape), row.bytes) for row in rows])
 
 
-def _sizes(tensors: Iterable[tuple[str, int, int]]) -> Sizes:
-    """Of (name, numbers, bytes)."""
-    found = list(tensors)
+def _sizes(layers: int, dim: int, found: Sequence[tuple[str, int, int]]) -> Sizes:
+    """Of tensors as (name, numbers, bytes)."""
     table = [(numbers, size) for name, numbers, size in found if name == TABLE]
     body = [(numbers, size) for name, numbers, size in found if name != TABLE]
     return Sizes(
+        layers=layers,
+        dim=dim,
         table_parameters=sum(numbers for numbers, _ in table),
         body_parameters=sum(numbers for numbers, _ in body),
         table_bytes=sum(size for _, size in table),
@@ -96,7 +101,7 @@ class SlicePlan:
     @property
     def after(self) -> Sizes:
         """The artifact's sizes."""
-        return plan_sizes(self.rows)
+        return plan_sizes(self.sub.spec, self.rows)
 
     @property
     def label(self) -> str:

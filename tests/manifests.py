@@ -30,7 +30,7 @@ def make_manifest() -> Manifest:
         "max_length": 8,
         "prompts": {"query": "q "},
     }
-    sizes = {"table_parameters": 8, "body_parameters": 8, "table_bytes": 32, "body_bytes": 32}
+    sizes = {"layers": 1, "dim": 8, "table_parameters": 8, "body_parameters": 8, "table_bytes": 32, "body_bytes": 32}
     return Manifest(
         format_version=FORMAT_VERSION,
         tool="mlexport test",

@@ -93,8 +93,7 @@ def config(shape: Shape, ids: Ids) -> dict[str, object]:
 
 
 def tokenizer_config(tokenizer: Tokenizer) -> dict[str, object]:
-    """tokenizer_config.json. The generic class: Qwen2Tokenizer of transformers 5 rebuilds the
-    post-processor and would lose the EOS that tokenizer.json appends."""
+    """tokenizer_config.json; the class is the released family's, which keeps tokenizer.json's EOS."""
     added = {
         str(number): {
             "content": token.content,
@@ -114,7 +113,7 @@ def tokenizer_config(tokenizer: Tokenizer) -> dict[str, object]:
         "model_max_length": MAX_LENGTH,
         "pad_token": PAD,
         "padding_side": "right",
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": "Qwen2Tokenizer",
         "truncation_side": "right",
         "unk_token": None,
     }
@@ -169,6 +168,7 @@ def write_weights(weights: dict[str, Tensor], out: Path) -> None:
     tensors = {name: value for name, value in weights.items() if name not in ("U", "V")}
     tensors["embed_tokens.weight"] = (U.float() @ V.float()).to(torch.bfloat16)
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)  # safetensors writes 0600: another user's wheel would not open it
     torch.save(U.clone(), out / "U.pth")
     torch.save(V.clone(), out / "V.pth")
 

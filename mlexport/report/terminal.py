@@ -21,7 +21,6 @@ from mlexport.results import (
     Step,
     manifest_sizes,
 )
-from mlexport.spec import SubModelSpec
 
 # Width of a table that no terminal limits
 _FILE_WIDTH = 110
@@ -87,9 +86,11 @@ def show_checkpoint(console: Console, facts: CheckpointFacts) -> None:
         f"body {millions(facts.sizes.body_parameters)} ({megabytes(facts.sizes.body_bytes)})",
     )
     rank = stored_rank(checkpoint)
-    ranks = "none: no U.pth and V.pth, a rank cut is made by SVD" if rank is None else f"(U·V of rank {rank})"
+    ranks = "none: no U.pth and V.pth, so a rank cut is made by SVD"
+    if rank is not None:
+        ranks = f"{_numbers(checkpoint.trained_ranks)}  (U·V of rank {rank})"
     _line(console, "trained", f"--layers {_numbers(checkpoint.trained_layers)}")
-    _line(console, "", f"--rank   {_numbers(checkpoint.trained_ranks)} {ranks}".rstrip())
+    _line(console, "", f"--rank   {ranks}")
     _line(console, "", f"--dim    {_numbers(checkpoint.trained_dims)}")
     appended = "the tokenizer appends it" if text.end_appended else "the tokenizer does not append it: mlexport does"
     _line(console, "end token", f"{text.end_token} ({text.end_id}); {appended}")
@@ -126,11 +127,13 @@ def show_search(console: Console, result: SearchResult) -> None:
     prompt = "no query prompt in this checkpoint" if result.prompt is None else f"query prompt {result.prompt!r}"
     _line(console, "corpus", f"{result.corpus.name}, {result.documents:,} documents; {prompt}")
     for found in result.found:
-        table = Table(title=Text(found.query, style="bold"), title_justify="left", box=None, pad_edge=False)
-        table.add_column("#", justify="right")
-        table.add_column("score", justify="right")
-        table.add_column("id", overflow="fold", max_width=30)
-        table.add_column("text", overflow="ellipsis", no_wrap=True)
+        table = Table(
+            title=Text(found.query, style="bold"), title_justify="left", box=None, pad_edge=False, expand=True
+        )
+        table.add_column("#", justify="right", no_wrap=True)
+        table.add_column("score", justify="right", no_wrap=True)
+        table.add_column("id", overflow="ellipsis", no_wrap=True, max_width=24)
+        table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
         for hit in found.hits:
             shown = " ".join(hit.document.content.split())
             table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.document.id), Text(shown))
@@ -142,8 +145,7 @@ def _show_artifact_body(console: Console, artifact: Artifact) -> None:
     manifest = artifact.manifest
     _show_sizes(console, *(manifest_sizes(manifest.sizes[side]) for side in ("before", "after")))
     table = "" if manifest.table_precision is None else f"; table {manifest.table_precision}"
-    dim = SubModelSpec.parse(manifest.spec).dim
-    _line(console, "stored as", f"{manifest.precision}{table}; vectors of {dim} numbers")
+    _line(console, "stored as", f"{manifest.precision}{table}")
     _show_report(console, manifest.verification)
     _show_remarks(console, manifest.notes, manifest.untrained)
 
@@ -168,6 +170,8 @@ def _show_sizes(console: Console, before: Sizes, after: Sizes) -> None:
     for side in ("before", "after"):
         table.add_column(side, justify="right")
         table.add_column("", justify="right")
+    for name, numbers in (("layers", (before.layers, after.layers)), ("dim", (before.dim, after.dim))):
+        table.add_row(name, str(numbers[0]), "", str(numbers[1]), "")
     rows = (
         ("table", "table_parameters", "table_bytes"),
         ("body", "body_parameters", "body_bytes"),
