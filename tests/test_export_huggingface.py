@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mlexport.checkpoint import open_checkpoint
-from mlexport.quantize.plan import plan_tensors
-from mlexport.slicing import cut
 from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
+from mlexport.checkpoint import open_checkpoint
 from mlexport.export import huggingface
 from mlexport.probes import PROBES
+from mlexport.quantize.plan import plan_tensors
+from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
 from tests.tiny import make_tiny
 

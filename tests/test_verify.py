@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mlexport.checkpoint import open_checkpoint
-from mlexport.quantize.plan import plan_tensors
 from mlexport.runtime.tokens import TextEncoder
-from mlexport.slicing import cut
 from safetensors.numpy import load_file, save_file
 
 from mlexport import verify as verification
 from mlexport.artifact import VerifyReport
+from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import MissingExtraError, UsageError, VerificationError
 from mlexport.export import huggingface
 from mlexport.model import SubModel
 from mlexport.probes import PROBES, SAMPLE_NAMES, over_long
+from mlexport.quantize.plan import plan_tensors
+from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
 from tests.tiny import make_tiny
 

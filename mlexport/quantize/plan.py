@@ -1,0 +1,133 @@
+"""Which tensor gets which scheme, and why: decided before anything is written, printed by a dry run, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from mlexport.artifact import TensorPlan
+from mlexport.errors import UsageError
+from mlexport.model import TABLE, SubModel
+from mlexport.spec import Target
+
+# scheme -> (numbers in a block, bytes of a block); ggml-common.h of llama.cpp, checked against gguf-py by a test
+BLOCKS: Mapping[str, tuple[int, int]] = {
+    "f32": (1, 4),
+    "f16": (1, 2),
+    "bf16": (1, 2),
+    "q8_0": (32, 34),
+    "q6_k": (256, 210),
+    "q5_k": (256, 176),
+    "q5_1": (32, 24),
+    "q5_0": (32, 22),
+    "q4_k": (256, 144),
+    "q4_0": (32, 18),
+}
+# What llama.cpp falls back to where rows are no multiple of 256 (tensor_type_fallback of llama-quant.cpp)
+_FALLBACK = {"q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """A precision of llama-quantize that mixes schemes.
+
+    Attributes:
+        base: scheme of most matrices.
+        more: scheme of attn_v and ffn_down in the layers that llama.cpp gives more bits; None for no such layers.
+        table: scheme of the token table, which llama.cpp counts as output matrix in a model without one.
+    """
+
+    base: str
+    more: str | None
+    table: str
+
+
+# llama_tensor_get_type of llama-quant.cpp, for qwen3 without importance matrix
+MIXTURES: Mapping[str, Mixture] = {
+    "q8_0": Mixture(base="q8_0", more=None, table="q8_0"),
+    "q6_k": Mixture(base="q6_k", more=None, table="q6_k"),
+    "q5_k_m": Mixture(base="q5_k", more="q6_k", table="q6_k"),
+    "q5_0": Mixture(base="q5_0", more=None, table="q6_k"),
+    "q4_k_m": Mixture(base="q4_k", more="q6_k", table="q6_k"),
+    "q4_0": Mixture(base="q4_0", more=None, table="q6_k"),
+}
+_MORE_BITS = ("self_attn.v_proj.weight", "mlp.down_proj.weight")
+
+
+def plan_tensors(sub: SubModel, target: Target, precision: str, table_precision: str | None) -> tuple[TensorPlan, ...]:
+    """One row a tensor, in the order of `sub.tensors`.
+
+    Args:
+        precision, table_precision: the target's own names (`spec.resolve_precision`); None for the table leaves
+            its scheme to `precision`.
+
+    Raises:
+        UsageError: the combination cannot be written.
+    """
+    return _PLANS[target](sub, precision, table_precision)
+
+
+def row(name: str, shape: tuple[int, ...], scheme: str, reason: str) -> TensorPlan:
+    """A row whose bytes follow from the scheme's blocks."""
+    numbers, size = BLOCKS[scheme]
+    return TensorPlan(name=name, shape=shape, scheme=scheme, bytes=prod(shape) // numbers * size, reason=reason)
+
+
+def _plan_hf(sub: SubModel, precision: str, table_precision: str | None) -> tuple[TensorPlan, ...]:
+    if table_precision not in (None, precision):
+        raise UsageError(
+            f"target hf stores all tensors in one precision: got {precision} and a table in {table_precision}. "
+            "Leave --table-precision out"
+        )
+    reason = f"precision {precision}"
+    return tuple(row(name, tensor.shape, precision, reason) for name, tensor in sub.tensors.items())
+
+
+def _plan_gguf(sub: SubModel, precision: str, table_precision: str | None) -> tuple[TensorPlan, ...]:
+    rows = []
+    for name, tensor in sub.tensors.items():
+        if len(tensor.shape) == 1:
+            # q_norm and k_norm too: ggml adds and multiplies in float32
+            rows.append(row(name, tensor.shape, "f32", "norm: llama.cpp computes it in f32"))
+            continue
+        scheme, reason = _gguf_scheme(name, sub.config.layers, precision, table_precision)
+        rows.append(_fitted(name, tensor.shape, scheme, reason))
+    return tuple(rows)
+
+
+def _gguf_scheme(name: str, layers: int, precision: str, table_precision: str | None) -> tuple[str, str]:
+    if name == TABLE and table_precision is not None:
+        mixture = MIXTURES.get(table_precision)
+        return (table_precision if mixture is None else mixture.base), f"--table-precision {table_precision}"
+    mixture = MIXTURES.get(precision)
+    if mixture is None:
+        return precision, f"precision {precision}"
+    if name == TABLE:
+        kept = "" if mixture.table == mixture.base else ": llama.cpp gives the table more bits"
+        return mixture.table, f"precision {precision}{kept}"
+    if mixture.more is not None and name.endswith(_MORE_BITS) and _use_more_bits(int(name.split(".")[1]), layers):
+        return mixture.more, f"precision {precision}: llama.cpp gives this layer's v and down more bits"
+    return mixture.base, f"precision {precision}"
+
+
+def _use_more_bits(layer: int, layers: int) -> bool:
+    """use_more_bits of llama-quant.cpp: the first and the last eighth, and every third between."""
+    return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
+
+
+def _fitted(name: str, shape: tuple[int, ...], scheme: str, reason: str) -> TensorPlan:
+    """The row, with llama.cpp's fallback where the scheme's blocks do not divide the tensor's rows."""
+    chosen = scheme
+    if shape[1] % BLOCKS[chosen][0]:
+        chosen = _FALLBACK.get(chosen, chosen)
+        reason = f"{reason}; rows of {shape[1]} are no multiple of 256: {chosen} for {scheme}"
+    if shape[1] % BLOCKS[chosen][0]:
+        chosen, reason = "f16", f"{reason}; nor of 32: f16"
+    return row(name, shape, chosen, reason)
+
+
+_PLANS: Mapping[Target, Callable[[SubModel, str, str | None], tuple[TensorPlan, ...]]] = {
+    Target.HF: _plan_hf,
+    Target.GGUF: _plan_gguf,
+}

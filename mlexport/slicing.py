@@ -1,0 +1,150 @@
+"""(Checkpoint, SubModelSpec) → SubModel: pure, and no tensor is read before an exporter asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlexport.checkpoint import TRAINED_KEY
+from mlexport.errors import CutError
+from mlexport.model import FINAL_NORM, LAYER_TENSORS, TABLE, Checkpoint, ModelConfig, SubModel
+from mlexport.spec import SubModelSpec
+from mlexport.tensors import Float32, LazyTensor
+from mlexport.textfacts import AS_STORED
+
+
+def cut(checkpoint: Checkpoint, spec: SubModelSpec, *, allow_untrained: bool = False) -> SubModel:
+    """The sub-model of a spec.
+
+    Depth keeps the first layers and the final norm; rank takes U[:, :r] @ V[:r]; dim zeroes the final norm past
+    `dim`, so that the pooled vector's first numbers are what truncation before normalising gives.
+
+    Raises:
+        CutError: a number outside the checkpoint, or a cut that was not trained and was not allowed.
+    """
+    untrained = _check(checkpoint, spec)
+    if untrained and not allow_untrained:
+        raise CutError(f"{untrained[0]}. Choose a trained one, or pass --allow-untrained")
+    config = _cut_config(checkpoint, spec)
+    names = [TABLE, *(name.format(n) for n in range(spec.layers) for name in LAYER_TENSORS), FINAL_NORM]
+    tensors = {name: checkpoint.tensors[name] for name in names}
+    tensors[TABLE] = _table(checkpoint, spec.rank)
+    tensors[FINAL_NORM] = _truncated(tensors[FINAL_NORM], spec.dim)
+    return SubModel(
+        checkpoint=checkpoint,
+        spec=spec,
+        config=config,
+        tensors=tensors,
+        untrained=untrained,
+        notes=_notes(checkpoint, spec),
+    )
+
+
+def _check(checkpoint: Checkpoint, spec: SubModelSpec) -> tuple[str, ...]:
+    """One sentence for each axis that was not trained."""
+    config = checkpoint.config
+    largest_rank = config.hidden if checkpoint.factors is None else checkpoint.factors[0].shape[1]
+    axes = (
+        ("layers", spec.layers, config.layers, checkpoint.trained_layers),
+        ("rank", spec.rank, min(largest_rank, config.vocabulary), checkpoint.trained_ranks),
+        ("dim", spec.dim, config.hidden, checkpoint.trained_dims),
+    )
+    untrained = []
+    for axis, value, largest, trained in axes:
+        if value is None:
+            continue
+        if not 1 <= value <= largest:
+            raise CutError(f"{axis} {value} is outside this checkpoint's 1 to {largest} ({_list(axis, trained)})")
+        if value not in trained:
+            untrained.append(f"{axis} {value} is not a trained cut ({_list(axis, trained)})")
+    return tuple(untrained)
+
+
+def _list(axis: str, trained: Sequence[int]) -> str:
+    if not trained:
+        return f"no {axis} was trained: this checkpoint has no U.pth and V.pth, so the table is cut by SVD"
+    return f"trained: {', '.join(map(str, trained))}"
+
+
+def _notes(checkpoint: Checkpoint, spec: SubModelSpec) -> tuple[str, ...]:
+    notes = []
+    if spec.rank is not None and checkpoint.factors is None:
+        notes.append(f"rank {spec.rank} by SVD of the stored table: this checkpoint has no U.pth and V.pth")
+    text = checkpoint.text
+    if not text.end_appended:
+        notes.append(f"the tokenizer does not append {text.end_token}: the artifact does, as training did")
+    if AS_STORED in text.prompts:
+        notes.append(
+            f"query prompt: the model card's {text.prompts['query']!r}; config_sentence_transformers.json has the "
+            f"bare task, kept as prompt '{AS_STORED}'"
+        )
+    return tuple(notes)
+
+
+def _cut_config(checkpoint: Checkpoint, spec: SubModelSpec) -> ModelConfig:
+    """config.json of the cut: fewer layers, also in layer_types (transformers 5 compares the two)."""
+    raw = dict(checkpoint.config.raw)
+    raw["num_hidden_layers"] = spec.layers
+    kinds = raw.get("layer_types")
+    if isinstance(kinds, list):
+        raw["layer_types"] = kinds[: spec.layers]
+    # A cut folder has no U and V any more
+    raw[TRAINED_KEY] = {
+        "layers": [n for n in checkpoint.trained_layers if n <= spec.layers],
+        "ranks": [],
+        "dims": [n for n in checkpoint.trained_dims if n <= spec.dim],
+    }
+    return replace(checkpoint.config, layers=spec.layers, raw=raw)
+
+
+def _truncated(norm: LazyTensor, dim: int) -> LazyTensor:
+    def read_rows(start: int, stop: int) -> Float32:
+        values = norm.read_rows(start, stop).copy()
+        values[max(0, dim - start) :] = 0
+        return values
+
+    return replace(norm, read_rows=read_rows)
+
+
+def _table(checkpoint: Checkpoint, rank: int | None) -> LazyTensor:
+    table = checkpoint.tensors[TABLE]
+    if rank is None:
+        return table
+    if checkpoint.factors is None:
+        return _by_svd(table, rank)
+    u, v = checkpoint.factors
+
+    @cache
+    def right() -> Float32:
+        return v.read_rows(0, rank)
+
+    def read_rows(start: int, stop: int) -> Float32:
+        rows: Float32 = u.read_rows(start, stop)[:, :rank] @ right()
+        return rows
+
+    return LazyTensor(name=TABLE, shape=table.shape, stored="f32", read_rows=read_rows)
+
+
+def _by_svd(table: LazyTensor, rank: int) -> LazyTensor:
+    """The best approximation of a rank (Eckart and Young, 1936), as a projection onto right singular vectors.
+
+    These are the eigenvectors of the Gram matrix, which needs one pass over the rows and no second table.
+    """
+
+    @cache
+    def axes() -> Float32:
+        gram: NDArray[np.float64] = np.zeros((table.shape[1], table.shape[1]))
+        for block in table.blocks():
+            wide = block.astype(np.float64)
+            gram += wide.T @ wide
+        return np.linalg.eigh(gram)[1][:, ::-1][:, :rank].astype(np.float32)
+
+    def read_rows(start: int, stop: int) -> Float32:
+        rows: Float32 = table.read_rows(start, stop) @ axes() @ axes().T
+        return rows
+
+    return LazyTensor(name=TABLE, shape=table.shape, stored="f32", read_rows=read_rows)
