@@ -52,7 +52,8 @@ def fetch_indices(work: Path) -> dict[str, Path]:
     for language in LANGUAGES:
         # apt writes pt_BR as pt%5fBR in file names
         name = f"*_Translation-{language.replace('_', '%5f')}"
-        found[language] = next(iter(sorted((apt / "lists").glob(name))))
+        # Plain, or compressed where the machine's apt keeps its lists so (.lz4)
+        found[language] = next(path for suffix in ("", ".*") for path in sorted((apt / "lists").glob(name + suffix)))
     return found
 
 
@@ -98,7 +99,13 @@ def build_rows(indices: dict[str, Path]) -> list[dict[str, object]]:
         for package, digest, title, lead in read_index(path):
             if (package, digest) in english:
                 rows.append(
-                    {"package": package, "language": language, "title": title, "lead": lead, "held_out": held_out(package)}
+                    {
+                        "package": package,
+                        "language": language,
+                        "title": title,
+                        "lead": lead,
+                        "held_out": held_out(package),
+                    }
                     | dict(zip(("title_en", "lead_en"), english[package, digest], strict=True))
                 )
     kept = {text for row in rows if row["held_out"] for text in (row["title"], row["lead"])}

@@ -54,7 +54,9 @@ class Pairs:
         counts = self.random.multinomial(n, self.share)
         rows = np.concatenate([self.random.choice(where, k) for where, k in zip(self.languages, counts, strict=True)])
         prompted = self.random.random(n) < 0.5
-        titles = [self.prompted[i] if with_prompt else self.titles[i] for i, with_prompt in zip(rows, prompted, strict=True)]
+        titles = [
+            self.prompted[i] if with_prompt else self.titles[i] for i, with_prompt in zip(rows, prompted, strict=True)
+        ]
         texts = titles + [self.leads[i] for i in rows]
         ids = [torch.tensor([*text[:cut].tolist(), self.end]) for text in texts]
         teacher = np.concatenate([self.title_teacher[rows], self.lead_teacher[rows]])

@@ -134,7 +134,8 @@ def environment(seconds: float) -> dict[str, object]:
 def against_bars(grid: list[dict[str, float]], dim: int, layers: int) -> dict[str, dict[str, float]]:
     """The three bars and what was measured for them."""
     full, first = (
-        next(row for row in grid if (row["layers"], row["rank"], row["dim"]) == (depth, None, dim)) for depth in (layers, 1)
+        next(row for row in grid if (row["layers"], row["rank"], row["dim"]) == (depth, None, dim))
+        for depth in (layers, 1)
     )
     measured = {
         "english": full["ndcg_at_10_english"],
@@ -157,7 +158,8 @@ def main() -> None:
     bars = against_bars(measured["grid"], config["hidden_size"], config["num_hidden_layers"])
     result = {
         "how": "benchmarks/demo_model/evaluate.py: transformers AutoModel in float32, hidden state after each depth, "
-        "final norm, last token, first dim numbers, cosine; queries with the query prompt; rank null is the stored table",
+        "final norm, last token, first dim numbers, cosine; queries with the query prompt; rank null is the stored "
+        "table",
         "model_sha256": sha256(args.demo / "model.safetensors"),
         "documents": len(data.documents),
         "queries": len(data.queries),

@@ -45,9 +45,11 @@ Retrieval in [BEIR](https://github.com/beir-cellar/beir)'s layout, built into th
 without a network. Given the **short description** of a Debian package in one of {languages} languages, find the
 **English first paragraph** of that package's long description.
 
-- `corpus.jsonl`: {documents} documents, `{{"_id": package, "title": "", "text": first paragraph}}`. A paragraph is cut at
+- `corpus.jsonl`: {documents} documents, `{{"_id": package, "title": "", "text": first paragraph}}`. \
+A paragraph is cut at
   {limit} characters, at a space. Packages whose paragraphs are identical share one document, named after the first.
-- `queries.jsonl`: {queries} queries, `{{"_id": "language/package", "text": short description, "metadata": {{"language": …}}}}`.
+- `queries.jsonl`: {queries} queries, \
+`{{"_id": "language/package", "text": short description, "metadata": {{"language": …}}}}`.
 - `qrels/test.tsv`: exactly one relevant document for each query, score 1.
 
 | language | queries |
@@ -61,7 +63,8 @@ English texts are the package maintainers'; the others are by the volunteers of 
 [Debian Description Translation Project](https://www.debian.org/international/l10n/ddtp) (DDTP). A translation counts
 only where its `Description-md5` is that of the English text it is paired with.
 
-- Held out: 1 package in 40, by CRC-32 of its name. The demo checkpoint (and its tokenizer) saw no text of these packages,
+- Held out: 1 package in 40, by CRC-32 of its name. The demo checkpoint (and its tokenizer) saw \
+no text of these packages,
   and no training text equals one of theirs, letter for letter.
 - Left out: {untranslated} titles that equal the English one (not translated, or a name), {ambiguous} whose
   packages have different paragraphs, {repeated} repeats of a title within its language, and languages with fewer than
@@ -73,7 +76,8 @@ only where its `Description-md5` is that of the English text it is paired with.
 ## Licence
 We found no separate licence statement by Debian for package descriptions or for their translations, and claim none.
 A description is part of its source package (`debian/control`) and comes under that package's own terms, to be found in
-`/usr/share/doc/PACKAGE/copyright` or at <https://metadata.ftp-master.debian.org/changelogs/main/>. All packages here are
+`/usr/share/doc/PACKAGE/copyright` or at <https://metadata.ftp-master.debian.org/changelogs/main/>. \
+All packages here are
 from `main`, whose every package meets the Debian Free Software Guidelines: use, change and redistribution are allowed,
 under terms that differ from package to package. DDTP leaves the non-free sections untranslated, because licences there
 might forbid it (its own page, linked above); its translations are distributed in Debian's archive beside the packages.
@@ -174,7 +178,9 @@ def main() -> None:
     counts = Counter(query.language for query in queries)
     small = sorted({row["language"] for row in held} - set(counts))
 
-    write_lines(args.out / "corpus.jsonl", ({"_id": name, "title": "", "text": text} for text, name in documents.items()))
+    write_lines(
+        args.out / "corpus.jsonl", ({"_id": name, "title": "", "text": text} for text, name in documents.items())
+    )
     write_lines(
         args.out / "queries.jsonl",
         (

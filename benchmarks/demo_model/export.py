@@ -26,7 +26,6 @@ from model import Encoder, Shape
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import functional as F
 
 END, PAD = "<|im_end|>", "<|endoftext|>"
 MAX_POSITIONS = 1024
@@ -40,7 +39,7 @@ CHECK_TEXTS = (
     "ウェブブラウザ",
     "веб-браузер с поддержкой вкладок\n\nи расширений",
     "",
-    "网络 流量 分析器 🦀 fn main() { println!(\"hi\"); }",
+    '网络 流量 分析器 🦀 fn main() { println!("hi"); }',
 )
 
 
@@ -53,7 +52,7 @@ class Ids:
 
 
 def config(shape: Shape, ids: Ids) -> dict[str, object]:
-    """config.json: Qwen3 in the spellings of transformers 4 (rope_theta, torch_dtype) and 5 (rope_parameters, dtype)."""
+    """config.json of Qwen3 in spellings of transformers 4 (rope_theta, torch_dtype) and 5 (rope_parameters, dtype)."""
     return {
         "architectures": ["Qwen3Model"],
         "attention_bias": False,
@@ -207,7 +206,7 @@ def check_vectors(model: Encoder, out: Path) -> float:
     for depth, vectors in zip(model.s.depths, ours, strict=True):
         # The last entry has been through the final norm already
         theirs = states[depth] if depth == model.s.layers else reference.norm(states[depth])
-        worst = min(worst, F.cosine_similarity(theirs[rows, lengths - 1], vectors).min().item())
+        worst = min(worst, torch.cosine_similarity(theirs[rows, lengths - 1], vectors).min().item())
     return worst
 
 
@@ -218,7 +217,9 @@ def check_sentence_transformers(out: Path) -> float:
 
     st = SentenceTransformer(str(out), device="cpu", model_kwargs={"dtype": torch.float32})
     if (st.max_seq_length, st.get_embedding_dimension()) != (MAX_LENGTH, Shape().hidden):
-        raise SystemExit(f"sentence-transformers reads {st.max_seq_length} tokens, {st.get_embedding_dimension()} numbers")
+        raise SystemExit(
+            f"sentence-transformers reads {st.max_seq_length} tokens, {st.get_embedding_dimension()} numbers"
+        )
     texts = list(CHECK_TEXTS)
     tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModel.from_pretrained(out, dtype=torch.float32).eval()
     worst = 1.0
@@ -229,7 +230,7 @@ def check_sentence_transformers(out: Path) -> float:
         for text, vector in zip(texts, vectors, strict=True):
             with torch.no_grad():
                 want = model(**tokenizer(prompt + text, return_tensors="pt")).last_hidden_state[0, -1]
-            worst = min(worst, F.cosine_similarity(want, vector, dim=0).item())
+            worst = min(worst, torch.cosine_similarity(want, vector, dim=0).item())
             if abs(vector.norm().item() - 1) > 1e-5:
                 raise SystemExit("sentence-transformers does not normalise")
     return worst
@@ -246,7 +247,10 @@ def main() -> None:
     write(weights, shape, args.work / "tokenizer.json", args.out)
     model = Encoder(shape).eval()
     model.load_state_dict({name: value.float() for name, value in weights.items()})
-    cosines = {"transformers": check_vectors(model, args.out), "sentence-transformers": check_sentence_transformers(args.out)}
+    cosines = {
+        "transformers": check_vectors(model, args.out),
+        "sentence-transformers": check_sentence_transformers(args.out),
+    }
     total = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"step {state['step']}, {total / 1e6:.2f} MB, lowest cosines {cosines}")
     if min(cosines.values()) < MIN_COSINE or total > LIMIT_BYTES:

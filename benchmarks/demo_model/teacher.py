@@ -31,7 +31,11 @@ def english_texts(rows: list[dict[str, str]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    work = parser.parse_args().work
+    parser.add_argument(
+        "--bf16", action="store_true", help="bf16 autocast on a CPU that has it in hardware: twice as fast"
+    )
+    args = parser.parse_args()
+    work = args.work
     rows = [json.loads(line) for line in (work / "rows.jsonl").open()]
     texts = english_texts(rows)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,7 +43,9 @@ def main() -> None:
     model = SentenceTransformer(str(folder), device=device)
     model.max_seq_length = 64
     # Sorted by length inside encode(): little padding
-    vectors = model.encode(texts, batch_size=128, normalize_embeddings=True, show_progress_bar=False)
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=args.bf16):
+        vectors = model.encode(texts, batch_size=128, normalize_embeddings=True, show_progress_bar=False)
+    vectors = vectors.astype(np.float32)
     held = {text for row in rows if row["held_out"] for text in (row["title_en"], row["lead_en"])}
     train = np.array([text not in held for text in texts])
     # Axes through the origin, not the mean: inner products must survive the rotation
@@ -50,8 +56,10 @@ def main() -> None:
     np.save(work / "teacher384.npy", vectors[~train].astype(np.float32))
     (work / "texts.json").write_text(json.dumps(texts, ensure_ascii=False))
     (work / "held.json").write_text(json.dumps([t for t in texts if t in held], ensure_ascii=False))
-    print(f"{len(texts)} texts, mean norm kept by {AXES} axes measured on held-out: "
-          f"{np.linalg.norm(vectors[~train] @ axes[:, ::-1][:, :AXES], axis=1).mean():.4f}")
+    print(
+        f"{len(texts)} texts, mean norm kept by {AXES} axes measured on held-out: "
+        f"{np.linalg.norm(vectors[~train] @ axes[:, ::-1][:, :AXES], axis=1).mean():.4f}"
+    )
 
 
 if __name__ == "__main__":
