@@ -149,22 +149,23 @@ def write_slices(
     for plan in plans:
         check_target(plan.out, force=force)
     require_space(plans[0].out, sum(_needed_bytes(plan) for plan in plans))
-    return [_make(plan, Steps(progress, plan.steps), mode=verify, force=force) for plan in plans]
+    # One reference for all targets; it starts here, and computes while the first artifact is written
+    with verification.Reference(plans[0].sub, verify) as reference:
+        return [_make(plan, Steps(progress, plan.steps), reference, force=force) for plan in plans]
 
 
-def _make(plan: SlicePlan, steps: Steps, *, mode: str, force: bool) -> SliceResult:
+def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, force: bool) -> SliceResult:
     """Write, verify and commit one planned artifact."""
     with building(plan.out, needed_bytes=_needed_bytes(plan), force=force) as build:
         with steps.step("write", plan.after.bytes):
             model_file = export.load(plan.target).write(plan.sub, plan.rows, build.folder, steps.progress.advance)
         with steps.step("verify"):
             report = verification.verify(
-                plan.sub,
+                reference,
                 plan.target,
                 precisions=_precisions(plan.precision, plan.table_precision),
                 folder=build.folder,
                 model_file=model_file,
-                mode=mode,
             )
         if report.status == "failed":
             done = ", ".join(step.name for step in steps.done[:-1])
@@ -224,14 +225,13 @@ def verify_artifact(
         checkpoint = open_checkpoint(model or manifest.source)
     with steps.step("cut"):
         sub = cut(checkpoint, SubModelSpec.parse(manifest.spec), allow_untrained=True)
-    with steps.step("verify"):
+    with steps.step("verify"), verification.Reference(sub, mode) as reference:
         return verification.verify(
-            sub,
+            reference,
             parse_target(manifest.target),
             precisions=_precisions(manifest.precision, manifest.table_precision),
             folder=folder,
             model_file=manifest.model_file,
-            mode=mode,
         )
 
 

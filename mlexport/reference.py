@@ -70,9 +70,11 @@ def replaced_table(request: Request, stored: Tensor) -> Tensor:
         return stored
     if request.svd:
         left, values, right = torch.linalg.svd(stored.float(), full_matrices=False)
-        return (left[:, : request.rank] * values[: request.rank]) @ right[: request.rank]
+        best: Tensor = (left[:, : request.rank] * values[: request.rank]) @ right[: request.rank]
+        return best
     u, v = (torch.load(Path(request.folder) / f"{name}.pth", weights_only=True, mmap=True) for name in "UV")
-    return u[:, : request.rank].float() @ v[: request.rank].float()
+    table: Tensor = u[:, : request.rank].float() @ v[: request.rank].float()
+    return table
 
 
 def whole_model(request: Request, rows: list[list[int]]) -> list[Tensor]:

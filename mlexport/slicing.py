@@ -141,10 +141,12 @@ def _by_svd(table: LazyTensor, rank: int) -> LazyTensor:
         for block in table.blocks():
             wide = block.astype(np.float64)
             gram += wide.T @ wide
-        return np.linalg.eigh(gram)[1][:, ::-1][:, :rank].astype(np.float32)
+        vectors: Float32 = np.linalg.eigh(gram)[1][:, ::-1][:, :rank].astype(np.float32)
+        return vectors
 
     def read_rows(start: int, stop: int) -> Float32:
-        rows: Float32 = table.read_rows(start, stop) @ axes() @ axes().T
+        kept: Float32 = table.read_rows(start, stop) @ axes()
+        rows: Float32 = kept @ axes().T
         return rows
 
     return LazyTensor(name=TABLE, shape=table.shape, stored="f32", read_rows=read_rows)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlexport import runtime
 from mlexport.artifact import VerifyReport
-from mlexport.errors import UsageError, VerificationError, missing_extra
+from mlexport.errors import MlexportError, UsageError, VerificationError, missing_extra
 from mlexport.model import TABLE, SubModel
 from mlexport.probes import PROBES, SAMPLE_NAMES, Probe, over_long
 from mlexport.spec import Target
@@ -87,43 +87,83 @@ class _Answers:
     source: str
 
 
-def verify(
-    sub: SubModel, target: Target, *, precisions: Sequence[str], folder: Path, model_file: str, mode: str
-) -> VerifyReport:
-    """Compare the artifact in `folder` with the reference on the probe texts.
+class Reference:
+    """transformers' vectors of the probe texts for one cut, computed by a child process beside other work.
 
-    The reference runs in a child process with transformers on the original checkpoint; the artifact runs here,
-    in its own runtime, in batches, while the child starts.
+    One reference serves every target of a cut. Use it in a `with` block: its end stops the child.
+
+    Attributes:
+        sub: the cut.
+        mode: "full" (all probes), "sample" (twelve, layers one at a time: any size of model) or "off".
+    """
+
+    def __init__(self, sub: SubModel, mode: str) -> None:
+        self.sub, self.mode = sub, parse_mode(mode)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._answers: _Answers | None = None
+
+    def __enter__(self) -> Reference:
+        """Start the child.
+
+        Raises:
+            MissingExtraError: torch or transformers is not installed.
+            VerificationError: the whole model would not fit into memory.
+        """
+        if self.mode != "off":
+            self.choice = _choose(self.sub, self.mode)
+            self._work = tempfile.TemporaryDirectory(prefix="mlexport-verify-")
+            stream = self.mode == "sample"
+            try:
+                self._child = _start_reference(self.sub, self.choice, Path(self._work.name), stream=stream)
+            except MlexportError:
+                self._work.cleanup()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the child, whether it is done or not."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._work.cleanup()
+
+    def answers(self) -> _Answers:
+        """Ids and vectors; the first call waits for the child.
+
+        Raises:
+            VerificationError: it failed.
+        """
+        if self._answers is None:
+            assert self._child is not None
+            self._answers = _finish_reference(self._child, Path(self._work.name))
+        return self._answers
+
+
+def verify(
+    reference: Reference, target: Target, *, precisions: Sequence[str], folder: Path, model_file: str
+) -> VerifyReport:
+    """Compare the artifact in `folder`, in its own runtime, with the reference on the probe texts.
 
     Args:
-        sub: the cut the artifact was made from.
+        reference: entered, for the cut the artifact was made from.
         precisions: the format's own names for body and table; the loosest threshold applies.
         model_file: what `export` returned.
-        mode: "full" (all probes), "sample" (twelve, layers one at a time: any size of model) or "off".
 
     Raises:
-        MissingExtraError: transformers or the runtime is not installed.
+        MissingExtraError: the runtime is not installed.
         VerificationError: the reference itself could not be computed. A failed comparison raises nothing:
             its report says "failed".
     """
     threshold = threshold_for(precisions)
-    if mode == "off":
+    if reference.mode == "off":
         return _not_verified(threshold)
-    choice = _choose(sub, mode)
-    texts = [probe.text for probe in choice.probes]
-    with tempfile.TemporaryDirectory(prefix="mlexport-verify-") as work:
-        child = _start_reference(sub, texts, Path(work), stream=mode == "sample")
-        try:
-            embedder = runtime.load(target, folder, model_file, sub.checkpoint.text, sub.spec.dim)
-            try:
-                artifact = _Answers(ids=embedder.token_ids(texts), vectors=embedder.embed(texts), source=target)
-            finally:
-                embedder.close()
-            reference = _finish_reference(child, Path(work))
-        finally:
-            child.kill()
-            child.wait()
-    return _compare(choice, artifact, reference, threshold)
+    sub, texts = reference.sub, [probe.text for probe in reference.choice.probes]
+    embedder = runtime.load(target, folder, model_file, sub.checkpoint.text, sub.spec.dim)
+    try:
+        artifact = _Answers(ids=embedder.token_ids(texts), vectors=embedder.embed(texts), source=target)
+    finally:
+        embedder.close()
+    return _compare(reference.choice, artifact, reference.answers(), threshold)
 
 
 def _not_verified(threshold: Threshold) -> VerifyReport:
@@ -155,7 +195,7 @@ def _choose(sub: SubModel, mode: str) -> _Choice:
     return _Choice(mode=mode, probes=probes, not_checked=tuple(not_checked))
 
 
-def _start_reference(sub: SubModel, texts: list[str], work: Path, *, stream: bool) -> subprocess.Popen[bytes]:
+def _start_reference(sub: SubModel, choice: _Choice, work: Path, *, stream: bool) -> subprocess.Popen[bytes]:
     for module in ("torch", "transformers"):
         if find_spec(module) is None:
             raise missing_extra(module, "torch", "verification (or pass --verify off)")
@@ -169,12 +209,17 @@ def _start_reference(sub: SubModel, texts: list[str], work: Path, *, stream: boo
         "dim": sub.spec.dim,
         "end_id": sub.checkpoint.text.end_id,
         "max_length": sub.checkpoint.text.max_length,
-        "texts": texts,
+        "texts": [probe.text for probe in choice.probes],
         "stream": stream,
     }
     (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
     command = [sys.executable, "-m", "mlexport.reference", str(work / "request.json"), str(work / "vectors.npz")]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    # Passive: threads that spin while they wait would slow the artifact's own runtime, which works beside
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     with (work / "stderr").open("wb") as stderr:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
 

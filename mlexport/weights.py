@@ -21,7 +21,11 @@ from mlexport.tensors import Float32, LazyTensor
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # dtype of a header -> our name, dtype of the stored bytes
-_DTYPES: Mapping[str, tuple[str, np.dtype[Any]]] = {"BF16": ("bf16", np.dtype("<u2")), "F16": ("f16", np.dtype("<f2")), "F32": ("f32", np.dtype("<f4"))}
+_DTYPES: Mapping[str, tuple[str, np.dtype[Any]]] = {
+    "BF16": ("bf16", np.dtype("<u2")),
+    "F16": ("f16", np.dtype("<f2")),
+    "F32": ("f32", np.dtype("<f4")),
+}
 # The library's own limit
 _HEADER_LIMIT_BYTES = 100_000_000
 _OTHER_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -17,6 +16,7 @@ from mlexport.probes import PROBES
 from mlexport.quantize.plan import plan_tensors
 from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
+from tests.reference import hand_cut
 from tests.tiny import make_tiny
 
 TEXTS = [probe.text for probe in PROBES]
@@ -31,23 +31,6 @@ def write_hf(checkpoint: Path, out: Path, spec: str, precision: str = "f32") -> 
     assert sum(written) == sum(row.bytes for row in plan)
 
 
-def hand_cut(checkpoint: Path, texts: list[str], layers: int, rank: int | None, dim: int) -> np.ndarray:
-    """The issue's definition, in transformers alone: first layers, U[:, :r] @ V[:r], truncate, then normalise."""
-    model = AutoModel.from_pretrained(checkpoint, dtype=torch.float32).eval()
-    model.layers = model.layers[:layers]
-    model.config.num_hidden_layers = layers
-    if rank is not None:
-        u, v = (torch.load(checkpoint / f"{name}.pth", weights_only=True).float() for name in "UV")
-        model.embed_tokens.weight.data = u[:, :rank] @ v[:rank]
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    rows = []
-    with torch.no_grad():
-        for text in texts:
-            last = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, -1, :dim]
-            rows.append(torch.nn.functional.normalize(last, dim=0).numpy())
-    return np.stack(rows)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("tiny") / "model", layers=3, append_eos=True)
@@ -58,7 +41,7 @@ def test_vectors_are_those_of_the_checkpoint_cut_by_hand(
     checkpoint: Path, tmp_path: Path, layers: int, rank: int | None, dim: int
 ) -> None:
     write_hf(checkpoint, tmp_path / "hf", SubModelSpec(layers=layers, rank=rank, dim=dim).name)
-    expected = hand_cut(checkpoint, TEXTS, layers, rank, dim)
+    expected = hand_cut(checkpoint, TEXTS, layers=layers, rank=rank, dim=dim, max_length=64)
     vectors = SentenceTransformer(str(tmp_path / "hf"), device="cpu").encode(TEXTS, batch_size=7)
     assert vectors.shape == (len(TEXTS), dim)
     assert (vectors * expected).sum(axis=1).min() >= 0.99999
@@ -76,7 +59,7 @@ def test_padded_batches_in_automodel(checkpoint: Path, tmp_path: Path, side: str
         hidden = model(**batch).last_hidden_state[torch.arange(9), last]
     assert hidden[:, 32:].abs().max() == 0
     vectors = torch.nn.functional.normalize(hidden[:, :32], dim=1).numpy()
-    assert (vectors * hand_cut(checkpoint, TEXTS[:9], 2, None, 32)).sum(axis=1).min() >= 0.99999
+    assert (vectors * hand_cut(checkpoint, TEXTS[:9], layers=2, rank=None, dim=32)).sum(axis=1).min() >= 0.99999
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("f16", "F16"), ("bf16", "BF16"), ("f32", "F32")])

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mlexport.runtime.tokens import TextEncoder
 from safetensors.numpy import load_file, save_file
 
 from mlexport import verify as verification
@@ -18,6 +17,7 @@ from mlexport.export import huggingface
 from mlexport.model import SubModel
 from mlexport.probes import PROBES, SAMPLE_NAMES, over_long
 from mlexport.quantize.plan import plan_tensors
+from mlexport.runtime.tokens import TextEncoder
 from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
 from tests.tiny import make_tiny
@@ -36,7 +36,8 @@ def artifact(sub: SubModel, tmp_path: Path) -> Path:
 
 
 def check(sub: SubModel, folder: Path, mode: str = "full") -> VerifyReport:
-    return verification.verify(sub, Target.HF, precisions=["f32"], folder=folder, model_file=".", mode=mode)
+    with verification.Reference(sub, mode) as reference:
+        return verification.verify(reference, Target.HF, precisions=["f32"], folder=folder, model_file=".")
 
 
 def test_a_right_artifact_passes_on_every_probe(sub: SubModel, artifact: Path) -> None:
@@ -75,6 +76,10 @@ def test_other_token_ids_fail_even_where_the_vectors_would_pass(
     tokenizer = json.loads((artifact / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["normalizer"] = None
     (artifact / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    # Qwen2Tokenizer would bring its own normaliser
+    settings = json.loads((artifact / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (artifact / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     monkeypatch.setattr(verification, "threshold_for", lambda _: verification.Threshold(mean=-1.0, min=-1.0))
     report = check(sub, artifact)
     assert report.token_mismatches > 0

@@ -56,4 +56,5 @@ def row_errors(rows: Float32, restored: Float32) -> Float32:
     """|restored - row| / |row| of each row, float32 [rows]; 0 for a row of zeros."""
     sizes = np.linalg.norm(rows, axis=1)
     errors: Float32 = np.linalg.norm(rows - restored, axis=1)
-    return np.divide(errors, sizes, out=np.zeros_like(errors), where=sizes > 0)
+    ratio: Float32 = np.divide(errors, sizes, out=np.zeros_like(errors), where=sizes > 0)
+    return ratio

@@ -22,6 +22,10 @@ class TorchEmbedder:
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415
         except ImportError:
             raise missing_extra("sentence_transformers", "torch", "target hf") from None
+        import transformers  # noqa: PLC0415
+
+        # Its own bar would run through ours
+        transformers.utils.logging.disable_progress_bar()
         self.dim = dim
         self.model = SentenceTransformer(str(folder / model_file), device="cpu", local_files_only=True)
 
