@@ -38,6 +38,21 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-right, left), dim=-1) * sin
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention, [batch, heads, sequence, head_dim], groups of heads sharing keys and values.
+
+    Written out: on texts this short PyTorch's fused kernel takes five times as long backwards, in bf16 on a CPU.
+    """
+    batch, heads, length, size = q.shape
+    shared = k.shape[1]
+    stacked = (batch, shared, heads // shared * length, size)
+    scores = (q.reshape(stacked) @ k.transpose(-1, -2)) * size**-0.5
+    future = torch.ones(length, length, dtype=torch.bool, device=q.device).triu(1)
+    scores = scores.view(batch, shared, heads // shared, length, length).masked_fill(future, float("-inf"))
+    shares = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
+    return (shares.view(batch, shared, -1, length) @ v).view(batch, heads, length, size)
+
+
 class Attention(nn.Module):
     def __init__(self, s: Shape) -> None:
         super().__init__()
@@ -55,7 +70,7 @@ class Attention(nn.Module):
         q = rotate(self.q_norm(self.q_proj(x).view(heads)).transpose(1, 2), cos, sin)
         k = rotate(self.k_norm(self.k_proj(x).view(heads)).transpose(1, 2), cos, sin)
         v = self.v_proj(x).view(heads).transpose(1, 2)
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        out = attend(q, k, v)
         return self.o_proj(out.transpose(1, 2).reshape(batch, length, -1))
 
 
