@@ -22,6 +22,8 @@ environment: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@# llama.cpp's converter and tokenizer vectors, from the archive that pip has just built
+	$(BIN)/python benchmarks/llama_sources.py --out .venv/llama.cpp
 	@touch $@
 
 docs: environment

@@ -115,6 +115,7 @@ def read_lines(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DATA / "evaluation" / name).read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_retrieval_by_another_client_is_as_good_as_stated(model: SentenceTransformer) -> None:
     documents = read_lines("corpus.jsonl")
     english = [query for query in read_lines("queries.jsonl") if query["metadata"]["language"] == "en"]

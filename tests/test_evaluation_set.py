@@ -52,7 +52,7 @@ def test_documents_are_different_texts(documents: dict[str, str]) -> None:
 def test_every_query_has_one_judgement_of_an_existing_document(
     documents: dict[str, str], queries: dict[str, dict[str, Any]], judgements: list[list[str]]
 ) -> None:
-    assert Counter(query for query, _, _ in judgements) == Counter(queries)
+    assert Counter(query for query, _, _ in judgements) == Counter(list(queries))
     assert {document for _, document, _ in judgements} <= set(documents)
     assert {score for _, _, score in judgements} == {"1"}
 

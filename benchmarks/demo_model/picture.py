@@ -1,0 +1,148 @@
+"""Draw docs/size-quality.svg: what each depth and rank of the demo checkpoint weighs and finds.
+
+    python benchmarks/demo_model/picture.py [--demo mlexport/data/demo] [--out docs/size-quality.svg]
+
+Quality is evaluation.json's (float32 vectors, all dims). Size is computed from the shapes in config.json: matrices at
+8 bits, 34 bytes for 32 weights (GGUF's q8_0; ONNX int8 in blocks of 32 weighs the same), norms in float32, plus the
+tokenizer's strings. A table kept whole is GGUF's; a cut to rank r is kept as its factors U·V. The file is the same,
+byte for byte, for the same numbers and the same matplotlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+ROOT = Path(__file__).resolve().parents[2]
+Q8_0_BYTES = 34 / 32
+# Paul Tol's bright scheme: told apart by the colour-blind too
+COLOURS = {None: "#4477aa", 64: "#228833", 32: "#ee6677"}
+MARKERS = {None: "o", 64: "s", 32: "^"}
+LABELS = {None: "whole table (GGUF q8_0)", 64: "table of rank 64, as U·V", 32: "table of rank 32, as U·V"}
+PANELS = {
+    "ndcg_at_10_english": "English",
+    "ndcg_at_10_mean_of_languages": "mean of 16 languages",
+}
+STYLE = {
+    "svg.hashsalt": "mlexport",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A cut: megabytes, and nDCG@10 by panel."""
+
+    layers: int
+    rank: int | None
+    size: float
+    quality: dict[str, float]
+
+
+def megabytes(config: dict[str, Any], tokenizer_bytes: int, layers: int, rank: int | None) -> float:
+    """Size of a cut at 8 bits, in units of a million bytes."""
+    hidden, mlp, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+    head = config["head_dim"]
+    queries, shared = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    table = vocabulary * hidden if rank is None else (vocabulary + hidden) * rank
+    layer = hidden * (2 * queries + 2 * shared + 3 * mlp)
+    norms = hidden + layers * (2 * hidden + 2 * head)
+    return (Q8_0_BYTES * (table + layers * layer) + 4 * norms + tokenizer_bytes) / 1e6
+
+
+def tokenizer_strings(file: Path) -> int:
+    """Bytes of tokens and merges as GGUF keeps them: 8 bytes of length before each, 4 of a token's type."""
+    model = json.loads(file.read_text(encoding="utf-8"))["model"]
+    tokens = sum(len(token.encode()) + 12 for token in model["vocab"])
+    merges = (merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"])
+    return tokens + sum(len(merge.encode()) + 8 for merge in merges)
+
+
+def points(demo: Path) -> list[Point]:
+    """Every depth × (whole table, rank 64, rank 32), all dims."""
+    config, evaluation = (json.loads((demo / name).read_text()) for name in ("config.json", "evaluation.json"))
+    strings = tokenizer_strings(demo / "tokenizer.json")
+    return [
+        Point(
+            layers=row["layers"],
+            rank=row["rank"],
+            size=megabytes(config, strings, row["layers"], row["rank"]),
+            quality={panel: row[panel] for panel in PANELS},
+        )
+        for row in evaluation["grid"]
+        if row["dim"] == config["hidden_size"] and row["rank"] in COLOURS
+    ]
+
+
+def draw_panel(axes: Axes, drawn: list[Point], panel: str) -> None:
+    for rank, colour in COLOURS.items():
+        line = sorted((p for p in drawn if p.rank == rank), key=lambda p: p.layers)
+        sizes, qualities = [p.size for p in line], [p.quality[panel] for p in line]
+        axes.plot(sizes, qualities, color=colour, marker=MARKERS[rank], markersize=6, linewidth=1.6, label=LABELS[rank])
+        for p in line:
+            text = "1 layer" if p.layers == 1 else str(p.layers)
+            beside = {"xytext": (0, -15), "ha": "center"} if p.layers > 1 else {"xytext": (2, -15), "ha": "center"}
+            axes.annotate(
+                text, (p.size, p.quality[panel]), textcoords="offset points", fontsize=9.5, color=colour, **beside
+            )
+    axes.set_title(PANELS[panel], fontsize=12, loc="left")
+    axes.set_xlabel("size in MB")
+    axes.set_xlim(0, 12)
+    axes.grid(color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def draw(drawn: list[Point], documents: int, out: Path) -> None:
+    """Two panels on white, 800 pixels wide."""
+    with mpl.rc_context(STYLE):
+        figure, panels = plt.subplots(1, 2, sharey=True, figsize=(800 / 96, 4.1), facecolor="white")
+        for axes, panel in zip(panels, PANELS, strict=True):
+            draw_panel(axes, drawn, panel)
+        lowest = min(value for p in drawn for value in p.quality.values())
+        panels[0].set_ylim(bottom=lowest - 0.035)
+        panels[0].set_ylabel("nDCG@10")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, fontsize=10, columnspacing=1.6)
+        figure.text(
+            0.5,
+            0.012,
+            f"The demo checkpoint on {documents} held-out Debian packages, 256 dims. Numbers are layers. Quality: float32 "
+            "vectors.\nSize: computed from shapes, 34 bytes for 32 weights, norms in float32, tokenizer included.",
+            ha="center",
+            fontsize=8.5,
+            color="#444444",
+        )
+        figure.subplots_adjust(left=0.075, right=0.985, top=0.83, bottom=0.235, wspace=0.06)
+        figure.savefig(
+            out, format="svg", metadata={"Date": None, "Title": "Size and quality of the demo checkpoint's cuts"}
+        )
+        plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, default=ROOT / "mlexport" / "data" / "demo")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "size-quality.svg")
+    args = parser.parse_args()
+    documents = json.loads((args.demo / "evaluation.json").read_text())["documents"]
+    drawn = points(args.demo)
+    draw(drawn, documents, args.out)
+    for p in drawn:
+        print(f"{p.layers} layers, rank {p.rank or 'stored'}: {p.size:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The plan: bytes as gguf-py counts them, a reason for each tensor, and what cannot be planned."""
+
+from __future__ import annotations
+
+from math import prod
+
+import gguf
+import pytest
+
+from mlexport.checkpoint import open_checkpoint
+from mlexport.errors import UsageError
+from mlexport.model import TABLE, SubModel
+from mlexport.quantize.ggml import GGML_TYPES
+from mlexport.quantize.plan import BLOCKS, plan_tensors
+from mlexport.slicing import cut
+from mlexport.spec import PRECISIONS, SubModelSpec, Target
+from tests.tiny import make_tiny
+
+
+@pytest.fixture(scope="module")
+def sub(tmp_path_factory: pytest.TempPathFactory) -> SubModel:
+    folder = make_tiny(tmp_path_factory.mktemp("tiny") / "model")
+    return cut(open_checkpoint(str(folder)), SubModelSpec.parse("L2-D64"))
+
+
+@pytest.mark.parametrize("scheme", BLOCKS)
+def test_blocks_and_types_are_gguf_pys(scheme: str) -> None:
+    kind = gguf.GGMLQuantizationType[scheme.upper()]
+    assert GGML_TYPES[scheme] == kind
+    assert BLOCKS[scheme] == gguf.GGML_QUANT_SIZES[kind]
+
+
+@pytest.mark.parametrize("target", list(Target))
+def test_every_precision_plans_every_tensor_with_a_reason(sub: SubModel, target: Target) -> None:
+    for precision in set(PRECISIONS[target].values()):
+        rows = plan_tensors(sub, target, precision, None)
+        assert [row.name for row in rows] == list(sub.tensors)
+        assert all(row.reason for row in rows)
+        for row in rows:
+            numbers, size = BLOCKS[row.scheme]
+            assert row.bytes * numbers == prod(row.shape) * size
+
+
+def test_the_table_has_its_own_precision(sub: SubModel) -> None:
+    rows = {row.name: row for row in plan_tensors(sub, Target.GGUF, "f16", "q8_0")}
+    assert (rows[TABLE].scheme, rows[TABLE].reason) == ("q8_0", "--table-precision q8_0")
+    assert rows["layers.0.mlp.up_proj.weight"].scheme == "f16"
+
+
+def test_narrow_rows_fall_back_and_say_so(sub: SubModel) -> None:
+    rows = {row.name: row for row in plan_tensors(sub, Target.GGUF, "q4_k_m", None)}
+    up = rows["layers.1.mlp.up_proj.weight"]
+    assert (up.scheme, up.reason) == (
+        "q5_0",
+        "precision q4_k_m; rows of 64 are no multiple of 256: q5_0 for q4_k",
+    )
+
+
+def test_hf_has_one_precision(sub: SubModel) -> None:
+    with pytest.raises(UsageError, match="target hf stores all tensors in one precision: got f32 and a table in f16"):
+        plan_tensors(sub, Target.HF, "f32", "f16")
