@@ -128,7 +128,7 @@ def _tensor(path: Path, name: str, entry: object, bounds: tuple[int, int]) -> La
 
     def read_rows(start: int, stop: int) -> Float32:
         row = prod(shape[1:]) * raw.itemsize
-        block = _read(path, data + begin + start * row, (stop - start) * row)
+        block = read_bytes(path, data + begin + start * row, (stop - start) * row)
         values = widen(np.frombuffer(block, dtype=raw), stored).reshape(stop - start, *shape[1:])
         check_finite(values, f"{path}: '{name}'", start)
         return values
@@ -136,7 +136,12 @@ def _tensor(path: Path, name: str, entry: object, bounds: tuple[int, int]) -> La
     return LazyTensor(name=name, shape=shape, stored=stored, read_rows=read_rows)
 
 
-def _read(path: Path, offset: int, count: int) -> bytearray:
+def read_bytes(path: Path, offset: int, count: int) -> bytearray:
+    """So many bytes of a file; a library that maps it would count against resident memory.
+
+    Raises:
+        CheckpointError: it cannot be read, or ends before.
+    """
     block = bytearray(count)
     try:
         with path.open("rb", buffering=0) as file:

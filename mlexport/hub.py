@@ -1,0 +1,86 @@
+"""Where a checkpoint lies: the package's own, a folder, or a copy of a Hugging Face repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlexport.errors import CheckpointError
+
+DEMO = "demo"
+_DEMO_FOLDER = Path(__file__).parent / "data" / "demo"
+# What a cut reads; a repository may hold gigabytes in other formats
+FILES = (
+    "config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "U.pth",
+    "V.pth",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "1_Pooling/*",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedModel:
+    """A checkpoint's local folder; `revision` is the commit of a repository, None for a folder."""
+
+    name: str
+    folder: Path
+    revision: str | None
+
+
+def resolve(model: str) -> ResolvedModel:
+    """The local folder of "demo", of a folder, or of a hub id OWNER/NAME[@REVISION], which is downloaded once.
+
+    "demo" is always the package's own checkpoint: a folder of that name is "./demo".
+
+    Raises:
+        CheckpointError: no such checkpoint, or it cannot be downloaded.
+    """
+    if model == DEMO:
+        return ResolvedModel(name=DEMO, folder=_DEMO_FOLDER, revision=None)
+    folder = Path(model).expanduser()
+    if model and folder.is_dir():
+        return ResolvedModel(name=folder.resolve().name, folder=folder, revision=None)
+    if model and folder.exists():
+        raise CheckpointError(f"{model} is a file: a checkpoint is a folder with config.json and model.safetensors")
+    name, _, revision = model.partition("@")
+    if name.count("/") != 1 or name.startswith((".", "~", "/")):
+        raise CheckpointError(f"no checkpoint '{model}': expected demo, an existing folder, or a hub id OWNER/NAME")
+    return _download(name, revision or None)
+
+
+def _download(name: str, revision: str | None) -> ResolvedModel:
+    from huggingface_hub import errors, snapshot_download  # noqa: PLC0415
+
+    asked = name if revision is None else f"{name}@{revision}"
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+    except errors.HFValidationError:
+        raise CheckpointError(f"'{name}' is neither an existing folder nor a possible hub id OWNER/NAME") from None
+    except errors.GatedRepoError:
+        raise CheckpointError(f"{asked} is gated: accept its terms on its page, then run `hf auth login`") from None
+    except errors.RevisionNotFoundError:
+        raise CheckpointError(f"{name} has no revision '{revision}' on the hub") from None
+    except errors.RepositoryNotFoundError:
+        raise CheckpointError(
+            f"'{asked}' is no existing folder, and not on the hub (or private: `hf auth login`)"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.IncompleteSnapshotError):
+        raise CheckpointError(
+            f"'{asked}' is no existing folder, not in the hub's local cache, and the hub cannot be reached: "
+            "connect (or unset HF_HUB_OFFLINE), or use --model demo"
+        ) from None
+    except (OSError, RuntimeError, ValueError, errors.RevisionResolutionError, errors.XetDownloadError) as error:
+        raise CheckpointError(f"{asked} cannot be downloaded: {' '.join(str(error).split())[:300]}") from None
+    # A snapshot's folder is named by its commit
+    return ResolvedModel(name=name, folder=folder, revision=folder.name)
