@@ -11,6 +11,7 @@ byte for byte, for the same numbers and the same matplotlib.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,12 @@ from typing import Any
 
 import matplotlib as mpl
 
-mpl.use("svg")
+mpl.use("agg")
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 ROOT = Path(__file__).resolve().parents[2]
 Q8_0_BYTES = 34 / 32
@@ -32,6 +36,8 @@ PANELS = {
     "ndcg_at_10_english": "English",
     "ndcg_at_10_mean_of_languages": "mean of 16 languages",
 }
+# Around a point, in points: below, above, then the corners and sides
+PLACES = ((0, -11), (0, 11), (8, -9), (-8, 9), (8, 9), (-8, -9), (11, 0), (-11, 0))
 STYLE = {
     "svg.hashsalt": "mlexport",
     "svg.fonttype": "path",
@@ -87,20 +93,46 @@ def points(demo: Path) -> list[Point]:
     ]
 
 
+def free_place(label: Annotation, taken: list[Bbox]) -> None:
+    """Move a label to the first place around its point that nothing has taken, and take it."""
+    renderer = label.figure.canvas.get_renderer()
+    for offset in PLACES:
+        label.set_position(offset)
+        box = label.get_window_extent(renderer)
+        if not any(box.overlaps(other) for other in taken):
+            break
+    taken.append(box)
+
+
+def label_points(axes: Axes, drawn: list[Point], panel: str) -> None:
+    """The number of layers beside each point, clear of points, lines and other labels."""
+    places = {(p.layers, p.rank): axes.transData.transform((p.size, p.quality[panel])) for p in drawn}
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in places.values()]
+    for rank in COLOURS:
+        line = np.array([places[key] for key in sorted(key for key in places if key[1] == rank)])
+        for start, end in itertools.pairwise(line):
+            taken += [Bbox.from_bounds(x - 1, y - 1, 2, 2) for x, y in np.linspace(start, end, 20)]
+    for p in drawn:
+        at = (p.size, p.quality[panel])
+        style = {
+            "textcoords": "offset points",
+            "fontsize": 9.5,
+            "color": COLOURS[p.rank],
+            "ha": "center",
+            "va": "center",
+        }
+        free_place(axes.annotate(str(p.layers), at, xytext=(0, 0), **style), taken)
+
+
 def draw_panel(axes: Axes, drawn: list[Point], panel: str) -> None:
     for rank, colour in COLOURS.items():
         line = sorted((p for p in drawn if p.rank == rank), key=lambda p: p.layers)
         sizes, qualities = [p.size for p in line], [p.quality[panel] for p in line]
         axes.plot(sizes, qualities, color=colour, marker=MARKERS[rank], markersize=6, linewidth=1.6, label=LABELS[rank])
-        for p in line:
-            text = "1 layer" if p.layers == 1 else str(p.layers)
-            beside = {"xytext": (0, -15), "ha": "center"} if p.layers > 1 else {"xytext": (2, -15), "ha": "center"}
-            axes.annotate(
-                text, (p.size, p.quality[panel]), textcoords="offset points", fontsize=9.5, color=colour, **beside
-            )
     axes.set_title(PANELS[panel], fontsize=12, loc="left")
     axes.set_xlabel("size in MB")
-    axes.set_xlim(0, 12)
+    axes.set_xlim(0, 12.6)
+    axes.set_xticks(range(0, 13, 2))
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
 
@@ -111,21 +143,24 @@ def draw(drawn: list[Point], documents: int, out: Path) -> None:
         figure, panels = plt.subplots(1, 2, sharey=True, figsize=(800 / 96, 4.1), facecolor="white")
         for axes, panel in zip(panels, PANELS, strict=True):
             draw_panel(axes, drawn, panel)
-        lowest = min(value for p in drawn for value in p.quality.values())
-        panels[0].set_ylim(bottom=lowest - 0.035)
+        values = [value for p in drawn for value in p.quality.values()]
+        panels[0].set_ylim(min(values) - 0.02, max(values) + 0.02)
         panels[0].set_ylabel("nDCG@10")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper center", ncols=3, frameon=False, fontsize=10, columnspacing=1.6)
         figure.text(
             0.5,
             0.012,
-            f"The demo checkpoint on {documents} held-out Debian packages, 256 dims. Numbers are layers. Quality: float32 "
-            "vectors.\nSize: computed from shapes, 34 bytes for 32 weights, norms in float32, tokenizer included.",
+            f"The demo checkpoint on {documents} held-out Debian packages, all dims. Numbers beside points: layers. "
+            "Quality: float32 vectors.\n"
+            "Size: computed from shapes, 34 bytes for 32 weights, norms in float32, tokenizer included.",
             ha="center",
             fontsize=8.5,
             color="#444444",
         )
-        figure.subplots_adjust(left=0.075, right=0.985, top=0.83, bottom=0.235, wspace=0.06)
+        figure.subplots_adjust(left=0.085, right=0.985, top=0.83, bottom=0.235, wspace=0.06)
+        for axes, panel in zip(panels, PANELS, strict=True):
+            label_points(axes, drawn, panel)
         figure.savefig(
             out, format="svg", metadata={"Date": None, "Title": "Size and quality of the demo checkpoint's cuts"}
         )
