@@ -25,7 +25,9 @@ SEPARATOR = "\n__ggml_vocab_test__\n"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_tiny(tmp_path_factory.mktemp("qwen2") / "model", layers=1, vocabulary=151936, rank=None, max_length=1024)
+    folder = make_tiny(
+        tmp_path_factory.mktemp("qwen2") / "model", layers=1, vocabulary=151936, rank=None, max_length=1024
+    )
     write_tokenizer(VOCABULARY, folder, 1024)
     return folder
 
