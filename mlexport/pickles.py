@@ -1,17 +1,15 @@
 """Tensors of `torch.save` files, read without torch and without running what a pickle names.
 
 Since torch 1.6 such a file is a zip archive: `<name>/data.pkl` tells how tensors are rebuilt from the numbers that
-lie, uncompressed, in `<name>/data/<key>`. A pickle may name any function of any module; here four names are known,
-each stands for data, and every other name is an error.
+lie, uncompressed, in `<name>/data/<key>`.
 Layout: https://docs.pytorch.org/docs/stable/notes/serialization.html
 """
 
 from __future__ import annotations
 
-import pickle
+import struct
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable
+import zlib
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -21,168 +19,120 @@ import numpy as np
 
 from mlexport.errors import CheckpointError
 from mlexport.tensors import Float32, LazyTensor
+from mlexport.unpickle import PickledTensor, RefusedError, describe_tensor, shown
 from mlexport.weights import check_finite, read_bytes, widen
 
-# storage class of torch -> our name, dtype of the stored bytes
-_STORAGES: dict[str, tuple[str, np.dtype[Any]]] = {
-    "BFloat16Storage": ("bf16", np.dtype("<u2")),
-    "HalfStorage": ("f16", np.dtype("<f2")),
-    "FloatStorage": ("f32", np.dtype("<f4")),
-}
+# dtype of the stored bytes
+_DTYPES: dict[str, np.dtype[Any]] = {"bf16": np.dtype("<u2"), "f16": np.dtype("<f2"), "f32": np.dtype("<f4")}
 # A pickle of one tensor has a few hundred bytes
 _PICKLE_LIMIT_BYTES = 2**20
-# Name and extra field lie between a zip entry's local header, of this length, and its data (APPNOTE.TXT 4.3.7)
-_LOCAL_HEADER_BYTES = 30
+# A local header: signature, and the lengths of the name and the extra field between it and the data (APPNOTE.TXT 4.3.7)
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_SIGNATURE = b"PK\x03\x04"
+# What zipfile raises for one damage or another, beside BadZipFile
+_ZIP_ERRORS = (ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError, struct.error, zlib.error)
 
 
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    """Numbers in the archive: kind as in _STORAGES, entry `data/<key>`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Archive:
+    """A file of torch.save: its size, its directory by entry name, and the folder in it with its slash."""
 
-    kind: str
-    key: str
+    path: Path
+    size: int
+    entries: dict[str, zipfile.ZipInfo]
+    root: str
 
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    """A view on a storage, in numbers."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class _RefusedError(Exception):
-    """What a pickle asked for and does not get."""
+    def place(self, name: str) -> tuple[int, int]:
+        """Where an entry's data begins in the file, and its bytes."""
+        path, entry = self.path, self.entries.get(self.root + name)
+        if entry is None:
+            raise CheckpointError(f"{path} is damaged: it has no entry {shown(name)}. Download it again")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+            raise CheckpointError(f"{path} is compressed, which torch.save does not do. Save it again")
+        begin = entry.header_offset + _LOCAL_HEADER.size
+        if entry.header_offset >= 0 and begin <= self.size:
+            signature, *lengths = _LOCAL_HEADER.unpack(read_bytes(path, entry.header_offset, _LOCAL_HEADER.size))
+            begin += sum(lengths)
+            if signature == _SIGNATURE and begin + entry.file_size <= self.size:
+                return begin, entry.file_size
+        raise CheckpointError(f"{path} is damaged: entry {shown(name)} does not lie where it should. Download it again")
 
 
 def open_pickled_tensor(path: Path, name: str) -> LazyTensor:
     """The matrix in a `torch.save` file; its rows are read when asked for.
 
+    Args:
+        path: file that holds one tensor or parameter of two axes, alone or as the only value of a dict.
+        name: name that the tensor gets.
+
+    Returns:
+        A tensor of shape (rows, columns), stored "bf16", "f16" or "f32". Each read opens the file.
+
     Raises:
         CheckpointError: missing or damaged, another layout or dtype, or a pickle that names something to run.
     """
+    archive = _open(path)
+    if f"{archive.root}byteorder" in archive.entries:
+        begin, size = archive.place("byteorder")
+        if read_bytes(path, begin, min(size, len("little") + 1)) != b"little":
+            raise CheckpointError(f"{path} was saved on a big-endian machine: save it again on a little-endian one")
+    begin, size = archive.place("data.pkl")
+    if size > _PICKLE_LIMIT_BYTES:
+        raise CheckpointError(f"{path}: its pickle has {size:,} bytes, one tensor needs a few hundred. Save it alone")
     try:
-        with zipfile.ZipFile(path) as archive:
-            tensor = _unpickle(archive, path)
-            entry = archive.getinfo(f"{_root(archive)}data/{tensor.storage.key}")
-            begin = _data_offset(entry, path)
+        tensor = describe_tensor(bytes(read_bytes(path, begin, size)))
+    except RefusedError as refused:
+        raise CheckpointError(f"{path} {refused}") from None
+    return _lazy(path, name, tensor, archive.place(f"data/{tensor.key}"))
+
+
+def _open(path: Path) -> _Archive:
+    try:
+        with path.open("rb") as file:
+            if file.read(1) == b"\x80":
+                raise CheckpointError(f"{path} was saved by torch before 1.6. Save it again with a later torch.save")
+            size = file.seek(0, 2)
+            with zipfile.ZipFile(file) as archive:
+                entries = {entry.filename: entry for entry in archive.infolist()}
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: not a complete checkpoint. Download it again") from None
     except zipfile.BadZipFile:
         raise CheckpointError(
             f"{path} is truncated, or no file of torch.save since torch 1.6. Download it again, or save it again"
         ) from None
-    except (OSError, KeyError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())}. Download it again") from None
-    return _lazy(path, name, tensor, (begin, entry.file_size))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    except _ZIP_ERRORS as error:
+        raise CheckpointError(f"{path} is damaged: {shown(str(error))}. Download it again") from None
+    roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise CheckpointError(
+            f"{path} is no file of torch.save: {len(roots)} data.pkl in it, expected 1. Save it again"
+        )
+    return _Archive(path=path, size=size, entries=entries, root=roots[0])
 
 
-def _unpickle(archive: zipfile.ZipFile, path: Path) -> _Tensor:
-    entry = archive.getinfo(f"{_root(archive)}data.pkl")
-    if entry.file_size > _PICKLE_LIMIT_BYTES:
-        raise CheckpointError(f"{path}: its pickle has {entry.file_size:,} bytes, one tensor needs a few hundred")
-    if f"{_root(archive)}byteorder" in archive.namelist() and archive.read(f"{_root(archive)}byteorder") != b"little":
-        raise CheckpointError(f"{path} was saved on a big-endian machine: save it again on a little-endian one")
-    with archive.open(entry) as file:
-        try:
-            found = _Reader(file).load()
-        except _RefusedError as refused:
-            raise CheckpointError(
-                f"{path} names {refused}, which a tensor needs not: nothing of it was run. Do not trust this checkpoint"
-            ) from None
-        except (
-            pickle.UnpicklingError,
-            AttributeError,
-            EOFError,
-            IndexError,
-            KeyError,
-            MemoryError,
-            OverflowError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise CheckpointError(f"{path} is damaged: its pickle cannot be read ({type(error).__name__})") from None
-    if isinstance(found, dict) and len(found) == 1:
-        [found] = found.values()
-    if not isinstance(found, _Tensor):
-        raise CheckpointError(f"{path} does not hold one tensor. Save it with torch.save(tensor, path)")
-    return found
-
-
-class _Reader(pickle.Unpickler):
-    """An unpickler for which only the names of a saved tensor exist."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        known: dict[tuple[str, str], Callable[..., object]] = {
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-            ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-            ("collections", "OrderedDict"): OrderedDict,
-        }
-        if module == "torch" and name.endswith("Storage"):
-            return name
-        if (module, name) not in known:
-            raise _RefusedError(f"{module}.{name}")
-        return known[module, name]
-
-    def persistent_load(self, identifier: Any) -> _Storage:
-        kind, storage, key = identifier[:3]
-        if kind != "storage" or not isinstance(storage, str) or not isinstance(key, str):
-            raise pickle.UnpicklingError("persistent id")
-        return _Storage(storage, key)
-
-
-def _rebuild_tensor(storage: object, offset: object, shape: object, stride: object, *_: object) -> _Tensor:
-    numbers = (offset, *shape, *stride) if isinstance(shape, tuple) and isinstance(stride, tuple) else (None,)
-    if not isinstance(storage, _Storage) or not all(type(n) is int and n >= 0 for n in numbers):
-        raise pickle.UnpicklingError("tensor")
-    return _Tensor(storage, offset, shape, stride)  # type: ignore[arg-type]
-
-
-def _rebuild_parameter(data: object, *_: object) -> object:
-    return data
-
-
-def _root(archive: zipfile.ZipFile) -> str:
-    """The archive's one folder: the file's name when it was saved."""
-    return archive.namelist()[0].partition("/")[0] + "/" if archive.namelist() else ""
-
-
-def _data_offset(entry: zipfile.ZipInfo, path: Path) -> int:
-    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-        raise CheckpointError(f"{path} is compressed, which torch.save does not do. Save it again")
-    header = read_bytes(path, entry.header_offset, _LOCAL_HEADER_BYTES)
-    lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    return entry.header_offset + _LOCAL_HEADER_BYTES + lengths
-
-
-def _lazy(path: Path, name: str, tensor: _Tensor, place: tuple[int, int]) -> LazyTensor:
+def _lazy(path: Path, name: str, tensor: PickledTensor, place: tuple[int, int]) -> LazyTensor:
     """Rows read on demand; `place` is where the storage begins in the file, and its bytes."""
     begin, size = place
-    if tensor.storage.kind not in _STORAGES:
-        known = ", ".join(kind for kind, _ in _STORAGES.values())
-        raise CheckpointError(f"{path} holds a {tensor.storage.kind}, expected numbers in {known}")
-    stored, raw = _STORAGES[tensor.storage.kind]
+    raw = _DTYPES[tensor.stored]
     if len(tensor.shape) != 2 or 0 in tensor.shape:
-        raise CheckpointError(f"{path} has the shape {list(tensor.shape)}, expected a matrix")
-    columns = tensor.shape[1]
-    if tensor.stride != (columns, 1):
+        raise CheckpointError(f"{path} holds a tensor of {len(tensor.shape)} axes, or an empty one: expected a matrix")
+    rows, columns = tensor.shape
+    # The step along an axis of length 1 is never taken: torch may write any
+    if (tensor.stride[0] != columns and rows > 1) or (tensor.stride[1] != 1 and columns > 1):
         raise CheckpointError(
             f"{path} is stored transposed or in pieces: save it with torch.save(x.contiguous(), path)"
         )
     if (tensor.offset + prod(tensor.shape)) * raw.itemsize > size:
-        raise CheckpointError(
-            f"{path} is damaged: {size:,} bytes for the shape {list(tensor.shape)}. Download it again"
-        )
+        raise CheckpointError(f"{path} is damaged: {size:,} bytes are too few for its shape. Download it again")
     first = begin + tensor.offset * raw.itemsize
 
     def read_rows(start: int, stop: int) -> Float32:
         row = columns * raw.itemsize
         block = read_bytes(path, first + start * row, (stop - start) * row)
-        values = widen(np.frombuffer(block, dtype=raw), stored).reshape(stop - start, columns)
+        values = widen(np.frombuffer(block, dtype=raw), tensor.stored).reshape(stop - start, columns)
         check_finite(values, str(path), start)
         return values
 
-    return LazyTensor(name=name, shape=tensor.shape, stored=stored, read_rows=read_rows)
+    return LazyTensor(name=name, shape=(rows, columns), stored=tensor.stored, read_rows=read_rows)
