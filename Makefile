@@ -8,7 +8,7 @@ demo: environment
 	@rm -rf out/demo
 	$(BIN)/mlexport slice --model demo --layers 8 --dim 128 --target gguf --out out/demo
 	$(BIN)/mlexport search out/demo --top 3 \
-		"edit photos" "programm zum lernen von vokabeln" "lettore musicale" "ゲーム" "почтовый клиент"
+		"photo editor" "gioco di scacchi" "lecteur de musique" "ゲーム" "веб-браузер"
 
 test: environment
 	$(BIN)/ruff check mlexport tests benchmarks

@@ -21,10 +21,11 @@ from mlexport.results import (
     Step,
     manifest_sizes,
 )
+from mlexport.spec import SubModelSpec
 
 # Width of a table that no terminal limits
 _FILE_WIDTH = 110
-_EXAMPLE_QUERY = "edit photos"
+_EXAMPLE_QUERY = "photo editor"
 
 
 def make_console() -> Console:
@@ -144,8 +145,9 @@ def show_search(console: Console, result: SearchResult) -> None:
 def _show_artifact_body(console: Console, artifact: Artifact) -> None:
     manifest = artifact.manifest
     _show_sizes(console, *(manifest_sizes(manifest.sizes[side]) for side in ("before", "after")))
-    table = "" if manifest.table_precision is None else f"; table {manifest.table_precision}"
-    _line(console, "stored as", f"{manifest.precision}{table}")
+    spec, own = SubModelSpec.parse(manifest.spec), manifest.table_precision
+    origin = "as in the checkpoint" if spec.rank is None else f"cut to rank {spec.rank}"
+    _line(console, "precision", f"{manifest.precision}; table {origin}" + ("" if own is None else f", in {own}"))
     _show_report(console, manifest.verification)
     _show_remarks(console, manifest.notes, manifest.untrained)
 
