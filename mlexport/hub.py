@@ -48,14 +48,25 @@ def resolve(model: str) -> ResolvedModel:
     """
     if model == DEMO:
         return ResolvedModel(name=DEMO, folder=_DEMO_FOLDER, revision=None)
-    folder = Path(model).expanduser()
-    if model and folder.is_dir():
+    # Printed as one line, whatever was asked for
+    asked = " ".join(model.split())
+    try:
+        folder = Path(model).expanduser()
+        exists, is_folder = bool(model) and folder.exists(), folder.is_dir()
+    except (OSError, RuntimeError) as error:
+        # Too long, in a folder that may not be read, or in the home of an unknown user
+        reason = error.strerror if isinstance(error, OSError) else "no such user"
+        raise CheckpointError(f"no checkpoint '{asked[:100]}': {reason}") from None
+    if exists and is_folder:
         return ResolvedModel(name=folder.resolve().name, folder=folder, revision=None)
-    if model and folder.exists():
-        raise CheckpointError(f"{model} is a file: a checkpoint is a folder with config.json and model.safetensors")
+    if exists:
+        raise CheckpointError(f"{asked} is a file: a checkpoint is a folder with config.json and model.safetensors")
     name, _, revision = model.partition("@")
     if name.count("/") != 1 or name.startswith((".", "~", "/")):
-        raise CheckpointError(f"no checkpoint '{model}': expected demo, an existing folder, or a hub id OWNER/NAME")
+        raise CheckpointError(f"no checkpoint '{asked}': expected demo, an existing folder, or a hub id OWNER/NAME")
+    # The hub's library looks for a revision as a file in its cache, and would follow it out of there
+    if ".." in revision or revision.startswith("/") or not revision.isprintable():
+        raise CheckpointError(f"'{asked}' has no possible revision after @: expected a branch, a tag or a commit")
     return _download(name, revision or None)
 
 
@@ -66,21 +77,27 @@ def _download(name: str, revision: str | None) -> ResolvedModel:
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
     except errors.HFValidationError:
-        raise CheckpointError(f"'{name}' is neither an existing folder nor a possible hub id OWNER/NAME") from None
+        raise CheckpointError(
+            f"'{' '.join(name.split())}' is neither an existing folder nor a possible hub id OWNER/NAME"
+        ) from None
     except errors.GatedRepoError:
         raise CheckpointError(f"{asked} is gated: accept its terms on its page, then run `hf auth login`") from None
     except errors.RevisionNotFoundError:
-        raise CheckpointError(f"{name} has no revision '{revision}' on the hub") from None
+        raise CheckpointError(
+            f"{name} has no revision '{revision}' on the hub: choose a branch, a tag or a commit of it"
+        ) from None
     except errors.RepositoryNotFoundError:
         raise CheckpointError(
             f"'{asked}' is no existing folder, and not on the hub (or private: `hf auth login`)"
         ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.IncompleteSnapshotError):
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
         raise CheckpointError(
             f"'{asked}' is no existing folder, not in the hub's local cache, and the hub cannot be reached: "
             "connect (or unset HF_HUB_OFFLINE), or use --model demo"
         ) from None
-    except (OSError, RuntimeError, ValueError, errors.RevisionResolutionError, errors.XetDownloadError) as error:
-        raise CheckpointError(f"{asked} cannot be downloaded: {' '.join(str(error).split())[:300]}") from None
+    except (OSError, RuntimeError, ValueError, errors.HTTPError, errors.XetDownloadError) as error:  # type: ignore[attr-defined]
+        # HTTPError is httpx's, or httpx2's: the hub's library names the one that it uses, and lets it through
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"{asked} cannot be downloaded: {reason}. Try again, or pass a folder of it") from None
     # A snapshot's folder is named by its commit
     return ResolvedModel(name=name, folder=folder, revision=folder.name)
