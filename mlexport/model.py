@@ -11,6 +11,8 @@ from mlexport.tensors import LazyTensor
 
 # Names as in transformers' Qwen3Model; {} is the layer number
 TABLE = "embed_tokens.weight"
+# The table as a product: U [vocabulary, rank] is looked up, V [rank, hidden] multiplies what was found
+TABLE_LEFT, TABLE_RIGHT = "embed_tokens.U", "embed_tokens.V"
 FINAL_NORM = "norm.weight"
 LAYER_TENSORS = (
     "layers.{}.input_layernorm.weight",
@@ -102,6 +104,7 @@ class SubModel:
     Attributes:
         config: with `layers` cut, also in `raw` (num_hidden_layers, layer_types).
         tensors: in writing order: table, layers from the first, final norm.
+        factors: a rank cut's table as (U [vocabulary, rank], V [rank, hidden]); None without a rank cut.
         untrained: one sentence for each axis whose cut was not trained; empty if all were.
         notes: decisions worth printing, such as "rank 64 by SVD: this checkpoint has no U and V".
     """
@@ -110,5 +113,6 @@ class SubModel:
     spec: SubModelSpec
     config: ModelConfig
     tensors: Mapping[str, LazyTensor]
+    factors: tuple[LazyTensor, LazyTensor] | None
     untrained: tuple[str, ...]
     notes: tuple[str, ...]

@@ -8,11 +8,12 @@ from math import prod
 from pathlib import Path
 
 from mlexport.artifact import Artifact, TensorPlan, VerifyReport
-from mlexport.model import TABLE, Checkpoint, SubModel
+from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
 from mlexport.search import Hit
 from mlexport.spec import SubModelSpec, Target
 
 # Bytes of a number as stored in a checkpoint
+_TABLES = (TABLE, TABLE_LEFT, TABLE_RIGHT)
 _STORED_BYTES = {"bf16": 2, "f16": 2, "f32": 4}
 
 
@@ -52,8 +53,8 @@ def plan_sizes(spec: SubModelSpec, rows: Iterable[TensorPlan]) -> Sizes:
 
 def _sizes(layers: int, dim: int, found: Sequence[tuple[str, int, int]]) -> Sizes:
     """Of tensors as (name, numbers, bytes)."""
-    table = [(numbers, size) for name, numbers, size in found if name == TABLE]
-    body = [(numbers, size) for name, numbers, size in found if name != TABLE]
+    table = [(numbers, size) for name, numbers, size in found if name in _TABLES]
+    body = [(numbers, size) for name, numbers, size in found if name not in _TABLES]
     return Sizes(
         layers=layers,
         dim=dim,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlexport.checkpoint import TRAINED_KEY
 from mlexport.errors import CutError
-from mlexport.model import FINAL_NORM, LAYER_TENSORS, TABLE, Checkpoint, ModelConfig, SubModel
+from mlexport.model import FINAL_NORM, LAYER_TENSORS, TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, ModelConfig, SubModel
 from mlexport.spec import SubModelSpec
 from mlexport.tensors import Float32, LazyTensor
 from mlexport.textfacts import AS_STORED
@@ -32,13 +32,16 @@ def cut(checkpoint: Checkpoint, spec: SubModelSpec, *, allow_untrained: bool = F
     config = _cut_config(checkpoint, spec)
     names = [TABLE, *(name.format(n) for n in range(spec.layers) for name in LAYER_TENSORS), FINAL_NORM]
     tensors = {name: checkpoint.tensors[name] for name in names}
-    tensors[TABLE] = _table(checkpoint, spec.rank)
+    factors = _factors(checkpoint, spec.rank)
+    if factors is not None:
+        tensors[TABLE] = _product(*factors)
     tensors[FINAL_NORM] = _truncated(tensors[FINAL_NORM], spec.dim)
     return SubModel(
         checkpoint=checkpoint,
         spec=spec,
         config=config,
         tensors=tensors,
+        factors=factors,
         untrained=untrained,
         notes=_notes(checkpoint, spec),
     )
@@ -110,43 +113,57 @@ def _truncated(norm: LazyTensor, dim: int) -> LazyTensor:
     return replace(norm, read_rows=read_rows)
 
 
-def _table(checkpoint: Checkpoint, rank: int | None) -> LazyTensor:
-    table = checkpoint.tensors[TABLE]
+def _factors(checkpoint: Checkpoint, rank: int | None) -> tuple[LazyTensor, LazyTensor] | None:
+    """The two matrices whose product is the table of a rank cut."""
     if rank is None:
-        return table
+        return None
     if checkpoint.factors is None:
-        return _by_svd(table, rank)
+        return _by_svd(checkpoint.tensors[TABLE], rank)
     u, v = checkpoint.factors
 
-    @cache
-    def right() -> Float32:
-        return v.read_rows(0, rank)
-
     def read_rows(start: int, stop: int) -> Float32:
-        rows: Float32 = u.read_rows(start, stop)[:, :rank] @ right()
+        rows: Float32 = u.read_rows(start, stop)[:, :rank]
         return rows
 
-    return LazyTensor(name=TABLE, shape=table.shape, stored="f32", read_rows=read_rows)
+    left = LazyTensor(name=TABLE_LEFT, shape=(u.shape[0], rank), stored=u.stored, read_rows=read_rows)
+    # The first rows: reading them reads no others
+    return left, replace(v, name=TABLE_RIGHT, shape=(rank, v.shape[1]))
 
 
-def _by_svd(table: LazyTensor, rank: int) -> LazyTensor:
+def _by_svd(table: LazyTensor, rank: int) -> tuple[LazyTensor, LazyTensor]:
     """The best approximation of a rank (Eckart and Young, 1936), as a projection onto right singular vectors.
 
     These are the eigenvectors of the Gram matrix, which needs one pass over the rows and no second table.
     """
+    hidden = table.shape[1]
 
     @cache
     def axes() -> Float32:
-        gram: NDArray[np.float64] = np.zeros((table.shape[1], table.shape[1]))
+        gram: NDArray[np.float64] = np.zeros((hidden, hidden))
         for block in table.blocks():
             wide = block.astype(np.float64)
             gram += wide.T @ wide
         vectors: Float32 = np.linalg.eigh(gram)[1][:, ::-1][:, :rank].astype(np.float32)
         return vectors
 
-    def read_rows(start: int, stop: int) -> Float32:
-        kept: Float32 = table.read_rows(start, stop) @ axes()
-        rows: Float32 = kept @ axes().T
+    def read_left(start: int, stop: int) -> Float32:
+        rows: Float32 = table.read_rows(start, stop) @ axes()
         return rows
 
-    return LazyTensor(name=TABLE, shape=table.shape, stored="f32", read_rows=read_rows)
+    def read_right(start: int, stop: int) -> Float32:
+        rows: Float32 = np.ascontiguousarray(axes().T[start:stop])
+        return rows
+
+    left = LazyTensor(name=TABLE_LEFT, shape=(table.shape[0], rank), stored="f32", read_rows=read_left)
+    return left, LazyTensor(name=TABLE_RIGHT, shape=(rank, hidden), stored="f32", read_rows=read_right)
+
+
+def _product(left: LazyTensor, right: LazyTensor) -> LazyTensor:
+    """The folded table, multiplied a block of rows at a time."""
+    whole = cache(right.read)
+
+    def read_rows(start: int, stop: int) -> Float32:
+        rows: Float32 = left.read_rows(start, stop) @ whole()
+        return rows
+
+    return LazyTensor(name=TABLE, shape=(left.shape[0], right.shape[1]), stored="f32", read_rows=read_rows)

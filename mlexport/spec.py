@@ -50,6 +50,7 @@ class Target(StrEnum):
 
     HF = "hf"
     GGUF = "gguf"
+    ONNX = "onnx"
 
 
 # Precisions by target: the user's word -> the format's own name. The first is the default.
@@ -67,6 +68,15 @@ PRECISIONS: dict[Target, dict[str, str]] = {
         "q5_0": "q5_0",
         "q4_k_m": "q4_k_m",
         "q4_0": "q4_0",
+    },
+    # int8: activations too, one scale a matrix row; the _b32 forms have a scale for each 32 numbers of a row
+    Target.ONNX: {
+        "int8": "int8",
+        "int4": "int4_b32",
+        "f32": "f32",
+        "f16": "f16",
+        "int8_b32": "int8_b32",
+        "int4_b32": "int4_b32",
     },
 }
 

@@ -36,7 +36,12 @@ def test_every_precision_plans_every_tensor_with_a_reason(sub: SubModel, target:
         rows = plan_tensors(sub, target, precision, None)
         assert [row.name for row in rows] == list(sub.tensors)
         assert all(row.reason for row in rows)
-        for row in rows:
+
+
+@pytest.mark.parametrize("target", [Target.HF, Target.GGUF])
+def test_bytes_are_whole_blocks(sub: SubModel, target: Target) -> None:
+    for precision in set(PRECISIONS[target].values()):
+        for row in plan_tensors(sub, target, precision, None):
             numbers, size = BLOCKS[row.scheme]
             assert row.bytes * numbers == prod(row.shape) * size
 

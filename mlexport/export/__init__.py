@@ -11,7 +11,7 @@ from mlexport.artifact import TensorPlan
 from mlexport.model import SubModel
 from mlexport.spec import Target
 
-_MODULES = {Target.HF: "huggingface", Target.GGUF: "gguf"}
+_MODULES = {Target.HF: "huggingface", Target.GGUF: "gguf", Target.ONNX: "onnx"}
 
 
 class Exporter(Protocol):

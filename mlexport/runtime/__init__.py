@@ -12,7 +12,11 @@ from mlexport.spec import Target
 from mlexport.tensors import Float32
 
 # target -> module, class
-_RUNTIMES = {Target.HF: ("torch", "TorchEmbedder"), Target.GGUF: ("llamacpp", "LlamaEmbedder")}
+_RUNTIMES = {
+    Target.HF: ("torch", "TorchEmbedder"),
+    Target.GGUF: ("llamacpp", "LlamaEmbedder"),
+    Target.ONNX: ("ort", "OrtEmbedder"),
+}
 
 
 class Embedder(Protocol):

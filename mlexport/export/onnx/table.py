@@ -11,20 +11,17 @@ import onnx_ir as ir
 from mlexport.export.onnx.builder import Builder, Value
 from mlexport.export.onnx.matmul import matmul
 from mlexport.export.onnx.stream import Array, Weight
-from mlexport.model import TABLE
+from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT
 from mlexport.quantize.blocks import BLOCK, block_rows
 from mlexport.tensors import Float32, LazyTensor
-
-# The table as a product: U [vocabulary, rank] is looked up, V [rank, hidden] multiplies what was found
-LEFT, RIGHT = "embed_tokens.U", "embed_tokens.V"
 
 
 def embed(builder: Builder, ids: Value, tensors: Mapping[str, LazyTensor], schemes: Mapping[str, str]) -> Value:
     """float32 [tokens, hidden] of int64 ids [tokens]."""
     if TABLE in tensors:
         return LOOKUPS[schemes[TABLE]](builder, ids, tensors[TABLE])
-    found = LOOKUPS[schemes[LEFT]](builder, ids, tensors[LEFT])
-    return matmul(builder, found, [transposed(tensors[RIGHT])], schemes[RIGHT], RIGHT)
+    found = LOOKUPS[schemes[TABLE_LEFT]](builder, ids, tensors[TABLE_LEFT])
+    return matmul(builder, found, [transposed(tensors[TABLE_RIGHT])], schemes[TABLE_RIGHT], TABLE_RIGHT)
 
 
 def transposed(tensor: LazyTensor) -> LazyTensor:

@@ -1,0 +1,61 @@
+"""An ONNX file: `input_ids`, `attention_mask` in, `sentence_embedding` out, built node by node from the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from mlexport.artifact import TensorPlan
+from mlexport.errors import missing_extra
+from mlexport.export.files import copy_text_files
+from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, SubModel
+
+# Where sentence-transformers and transformers.js look for them
+_FILES = {
+    "f32": "model.onnx",
+    "f16": "model_fp16.onnx",
+    "int8": "model_quantized.onnx",
+    "int8_b32": "model_int8.onnx",
+    "int4_b32": "model_q4.onnx",
+}
+
+
+def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Callable[[int], None]) -> str:
+    """Write the graph, its tensors in blocks of rows, and the tokenizer's files.
+
+    Args:
+        plan: one row a tensor, as `plan_onnx` makes them.
+        folder: empty folder.
+        advance: called with the bytes of each block written.
+
+    Returns:
+        The model's path in the folder, such as onnx/model_quantized.onnx.
+
+    Raises:
+        MissingExtraError: onnx or onnx-ir is not installed.
+    """
+    for module in ("onnx", "onnx_ir"):
+        if find_spec(module) is None:
+            raise missing_extra(module, "onnx", "target onnx")
+    from mlexport.export.onnx.graph import EmbedderGraph, Options, Source  # noqa: PLC0415
+    from mlexport.export.onnx.stream import write_model  # noqa: PLC0415
+
+    tensors = {name: tensor for name, tensor in sub.tensors.items() if name != TABLE or sub.factors is None}
+    if sub.factors is not None:
+        tensors |= dict(zip((TABLE_LEFT, TABLE_RIGHT), sub.factors, strict=True))
+    schemes = {row.name: row.scheme for row in plan}
+    graph = EmbedderGraph(Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim), Options())
+    model = graph.build({"mlexport.spec": sub.spec.name, "mlexport.model": sub.checkpoint.name})
+    name = Path("onnx") / _FILES[_precision(plan)]
+    (folder / name).parent.mkdir()
+    write_model(model, graph.b.weights, folder / name, advance)
+    (folder / "config.json").write_text(json.dumps(sub.config.raw, indent=2) + "\n", encoding="utf-8")
+    copy_text_files(sub, folder)
+    return name.as_posix()
+
+
+def _precision(plan: Sequence[TensorPlan]) -> str:
+    """The scheme of the layers' matrices: all have the same."""
+    return next(row.scheme for row in plan if row.name.endswith("_proj.weight"))

@@ -1,0 +1,68 @@
+"""Vectors of an ONNX file through ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mlexport.errors import ArtifactError, missing_extra
+from mlexport.model import TextFacts
+from mlexport.runtime.tokens import TextEncoder
+from mlexport.tensors import Float32
+
+BATCH = 16
+OUTPUT = "sentence_embedding"
+
+
+class OrtEmbedder:
+    """An ONNX file and the tokenizer beside it; texts of like length run together, padded right."""
+
+    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int) -> None:
+        try:
+            import onnxruntime as ort  # noqa: PLC0415
+            from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf  # noqa: PLC0415
+        except ImportError:
+            raise missing_extra("onnxruntime", "onnx", "target onnx") from None
+        self.encoder = TextEncoder(folder, text)
+        self.text, self.dim = text, dim
+        options = ort.SessionOptions()
+        # Threads that spin while they wait would slow whatever runs beside
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = os.cpu_count() or 1
+        options.log_severity_level = 3
+        try:
+            self.session = ort.InferenceSession(str(folder / model_file), options, providers=["CPUExecutionProvider"])
+        except (Fail, InvalidGraph, InvalidProtobuf) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ArtifactError(f"{folder / model_file} is refused by ONNX Runtime: {reason}") from None
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids by tokenizer.json, cut to the longest text with the end token last."""
+        return self.encoder.ids(texts)
+
+    def embed(self, texts: Sequence[str]) -> Float32:
+        """Vectors, float32 [texts, dim], L2-normalised."""
+        rows = self.token_ids(texts)
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        for start in range(0, len(order), BATCH):
+            part = order[start : start + BATCH]
+            vectors[part] = self._run([rows[i] for i in part])
+        return vectors
+
+    def close(self) -> None:
+        """Release the session."""
+        del self.session
+
+    def _run(self, rows: Sequence[Sequence[int]]) -> Float32:
+        longest = max(map(len, rows))
+        ids = np.full((len(rows), longest), self.text.pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for place, row in enumerate(rows):
+            ids[place, : len(row)] = row
+            mask[place, : len(row)] = 1
+        [vectors] = self.session.run([OUTPUT], {"input_ids": ids, "attention_mask": mask})
+        return np.asarray(vectors, dtype=np.float32)
