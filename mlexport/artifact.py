@@ -39,6 +39,15 @@ class TensorPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TableError:
+    """|stored row - row| / |row| over the rows of the token table; `worst_token` is the id of the largest."""
+
+    mean: float
+    max: float
+    worst_token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
     """Vectors of the artifact against the reference.
 
@@ -50,6 +59,8 @@ class VerifyReport:
         threshold: what mean and minimum had to reach: {"mean": …, "min": …}.
         worst_text: the text with the lowest cosine, cut to 80 characters.
         token_mismatches: texts whose ids differ from the original tokenizer's.
+        largest_residual: the largest |number| between two layers of the reference, over the texts; None when off.
+            f16 ends at 65,504.
         reference: what the vectors were compared to, with versions.
         not_checked: what this run did not check, a sentence each.
     """
@@ -62,6 +73,7 @@ class VerifyReport:
     threshold: Mapping[str, float]
     worst_text: str
     token_mismatches: int
+    largest_residual: float | None
     reference: str
     not_checked: tuple[str, ...]
 
@@ -84,6 +96,7 @@ class Manifest:
     sizes: `before` and `after`, each with `layers`, `dim`, `table_parameters`, `body_parameters`,
     `table_bytes`, `body_bytes`.
     text: TextFacts as a mapping.
+    table_error: what quantising cost the token table; None where it is exact, or was not verified.
     """
 
     format_version: int
@@ -102,6 +115,7 @@ class Manifest:
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
     plan: tuple[TensorPlan, ...]
+    table_error: TableError | None
     verification: VerifyReport
     files: tuple[FileEntry, ...]
 

@@ -14,6 +14,7 @@ from mlexport.artifact import (
     FORMAT_VERSION,
     Artifact,
     Manifest,
+    TableError,
     VerifyReport,
     is_artifact,
     read_artifact,
@@ -25,6 +26,7 @@ from mlexport.errors import ExportError, UsageError, VerificationError
 from mlexport.hub import DEMO
 from mlexport.model import Checkpoint, SubModel
 from mlexport.progress import Progress, Steps
+from mlexport.quantize.error import table_error
 from mlexport.quantize.plan import plan_tensors
 from mlexport.results import CheckpointFacts, CutSize, SlicePlan, SliceResult, checkpoint_sizes, failure, plan_sizes
 from mlexport.slicing import cut
@@ -170,8 +172,12 @@ def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, f
         if report.status == "failed":
             done = ", ".join(step.name for step in steps.done[:-1])
             raise VerificationError(f"verify failed for {plan.label} after {done}: {failure(report)}. Nothing was kept")
+        lost = None
+        if report.status != "off":
+            with steps.step("table"):
+                lost = table_error(plan.sub, plan.target, plan.rows)
         with steps.step("commit"):
-            artifact = build.commit(_manifest(plan, model_file, report))
+            artifact = build.commit(_manifest(plan, model_file, report, lost))
     return SliceResult(artifact=artifact, steps=tuple(steps.done))
 
 
@@ -239,7 +245,7 @@ def _precisions(precision: str, table_precision: str | None) -> list[str]:
     return [precision] if table_precision is None else [precision, table_precision]
 
 
-def _manifest(plan: SlicePlan, model_file: str, report: VerifyReport) -> Manifest:
+def _manifest(plan: SlicePlan, model_file: str, report: VerifyReport, lost: TableError | None) -> Manifest:
     checkpoint = plan.sub.checkpoint
     return Manifest(
         format_version=FORMAT_VERSION,
@@ -258,6 +264,7 @@ def _manifest(plan: SlicePlan, model_file: str, report: VerifyReport) -> Manifes
         untrained=plan.sub.untrained,
         notes=plan.sub.notes,
         plan=plan.rows,
+        table_error=lost,
         verification=report,
         files=(),
     )

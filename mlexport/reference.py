@@ -9,7 +9,7 @@ each text runs alone, unpadded, in float32.
 REQUEST holds: folder, layers, rank (null: the stored table), svd (the rank is cut by
 SVD), dim, end_id, max_length, texts, stream (true: one layer in memory at a time).
 VECTORS holds: vectors float32 [texts, dim] normalised, ids int64 (all texts in a row), lengths
-int64 [texts], versions.
+int64 [texts], largest (of the residual, over all texts and layers), versions.
 """
 
 from __future__ import annotations
@@ -77,12 +77,29 @@ def replaced_table(request: Request, stored: Tensor) -> Tensor:
     return table
 
 
-def whole_model(request: Request, rows: list[list[int]]) -> list[Tensor]:
+class Largest:
+    """The largest |number| of what decoder layers put out: the residual, which f16 could not hold past 65,504."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def see(self, states: Tensor) -> None:
+        """Take note of one layer's output."""
+        self.value = max(self.value, states.abs().max().item())
+
+    def hook(self, _module: object, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        """The same, as a forward hook."""
+        self.see(output[0] if isinstance(output, tuple) else output)
+
+
+def whole_model(request: Request, rows: list[list[int]], largest: Largest) -> list[Tensor]:
     """Pooled vectors, float32 [hidden] each, through AutoModel with every kept layer in memory."""
     model = transformers.AutoModel.from_pretrained(
         request.folder, config=cut_config(request), dtype=torch.float32, use_safetensors=True, local_files_only=True
     ).eval()
     model.embed_tokens.weight.data = replaced_table(request, model.embed_tokens.weight.data)
+    for layer in model.layers:
+        layer.register_forward_hook(largest.hook)
     return [model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1] for ids in rows]
 
 
@@ -109,7 +126,7 @@ class Weights:
         return module.eval()
 
 
-def layer_by_layer(request: Request, rows: list[list[int]]) -> list[Tensor]:
+def layer_by_layer(request: Request, rows: list[list[int]], largest: Largest) -> list[Tensor]:
     """Pooled vectors, float32 [hidden] each, through transformers' own layers, one of them in memory at a time."""
     config = cut_config(request)
     config._attn_implementation = "sdpa"
@@ -126,6 +143,7 @@ def layer_by_layer(request: Request, rows: list[list[int]]) -> list[Tensor]:
             positions = torch.arange(state.shape[1])[None]
             out = layer(state, position_embeddings=rotary(state, positions), position_ids=positions)
             states[i] = out[0] if isinstance(out, tuple) else out
+            largest.see(states[i])
     with torch.device("meta"):
         empty = Qwen3RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
     norm = weights.into(empty, "norm.")
@@ -136,14 +154,16 @@ def main() -> None:
     request_path, out = sys.argv[1:]
     request = Request(**json.loads(Path(request_path).read_text(encoding="utf-8")))
     rows = tokenise(request)
+    largest = Largest()
     with torch.no_grad():
-        pooled = (layer_by_layer if request.stream else whole_model)(request, rows)
+        pooled = (layer_by_layer if request.stream else whole_model)(request, rows, largest)
         vectors = torch.nn.functional.normalize(torch.stack(pooled)[:, : request.dim], dim=1)
     np.savez(
         out,
         vectors=vectors.numpy(),
         ids=np.concatenate([np.array(ids, dtype=np.int64) for ids in rows]),
         lengths=np.array([len(ids) for ids in rows], dtype=np.int64),
+        largest=np.array(largest.value),
         versions=np.array(f"transformers {transformers.__version__}, torch {torch.__version__}"),
     )
 

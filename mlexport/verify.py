@@ -88,6 +88,7 @@ class _Answers:
     ids: Sequence[Sequence[int]]
     vectors: Float32
     source: str
+    largest_residual: float | None = None
 
 
 class Reference:
@@ -179,6 +180,7 @@ def _not_verified(threshold: Threshold) -> VerifyReport:
         threshold=asdict(threshold),
         worst_text="",
         token_mismatches=0,
+        largest_residual=None,
         reference="none",
         not_checked=("token ids and vectors were not compared with transformers (--verify off)",),
     )
@@ -236,7 +238,8 @@ def _finish_reference(child: subprocess.Popen[bytes], work: Path) -> _Answers:
     with np.load(work / "vectors.npz") as found:
         ends = np.cumsum(found["lengths"])[:-1]
         ids = [part.tolist() for part in np.split(found["ids"], ends)]
-        return _Answers(ids=ids, vectors=found["vectors"], source=str(found["versions"]))
+        largest = float(found["largest"])
+        return _Answers(ids=ids, vectors=found["vectors"], source=str(found["versions"]), largest_residual=largest)
 
 
 def _check_memory(sub: SubModel) -> None:
@@ -273,6 +276,7 @@ def _compare(choice: _Choice, artifact: _Answers, reference: _Answers, threshold
         threshold=asdict(threshold),
         worst_text=f"{worst.name}: {worst.text}"[:80],
         token_mismatches=sum(mismatches),
+        largest_residual=reference.largest_residual,
         reference=f"{reference.source}, float32, checkpoint cut by hand, texts one at a time",
         not_checked=choice.not_checked,
     )

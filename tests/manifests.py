@@ -19,6 +19,7 @@ def make_manifest() -> Manifest:
         threshold={"mean": 0.5, "min": 0.5},
         worst_text="",
         token_mismatches=0,
+        largest_residual=None,
         reference="none",
         not_checked=("vectors",),
     )
@@ -48,6 +49,7 @@ def make_manifest() -> Manifest:
         untrained=(),
         notes=("a note",),
         plan=(TensorPlan(name="norm.weight", shape=(8,), scheme="f32", bytes=32, reason="asked for"),),
+        table_error=None,
         verification=report,
         files=(),
     )

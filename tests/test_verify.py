@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from transformers import AutoModel, AutoTokenizer
 
 from mlexport import verify as verification
 from mlexport.artifact import VerifyReport
@@ -55,6 +57,27 @@ def test_sample_runs_one_layer_at_a_time_and_says_what_it_left_out(sub: SubModel
     assert report.status == "passed"
     assert report.texts == len(SAMPLE_NAMES)
     assert f"{len(PROBES) - len(SAMPLE_NAMES)} of {len(PROBES)} probe texts" in report.not_checked[0]
+
+
+def test_the_largest_residual_is_that_of_transformers(sub: SubModel, artifact: Path) -> None:
+    folder = sub.checkpoint.folder
+    shallow = cut(sub.checkpoint, SubModelSpec.parse("L1-D64"))
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    limit = sub.checkpoint.text.max_length
+    expected = 0.0
+    for probe in PROBES:
+        if probe.name in SAMPLE_NAMES:
+            ids = tokenizer(probe.text, truncation=True, max_length=limit, return_tensors="pt")
+            with torch.no_grad():
+                # After the first of two layers: before the final norm
+                expected = max(expected, model(**ids, output_hidden_states=True).hidden_states[1].abs().max().item())
+    for mode in ("full", "sample"):
+        with verification.Reference(shallow, mode) as reference:
+            found = reference.answers().largest_residual
+        assert found is not None
+        assert found >= expected - 1e-3
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_off_checks_nothing_and_says_so(sub: SubModel, artifact: Path) -> None:

@@ -52,6 +52,16 @@ def block_rows(rows: Float32, bits: int, block: int = BLOCK) -> tuple[NDArray[np
     return stored, scales[:, :, 0]
 
 
+def restored_rows(stored: NDArray[np.uint8], scales: Float32, bits: int, columns: int) -> Float32:
+    """What `block_rows` packed, as float32 [rows, columns]."""
+    rows, blocks = scales.shape
+    if bits == 4:
+        stored = np.stack((stored & 15, stored >> 4), axis=-1).reshape(rows, blocks, -1)
+    values = (stored.astype(np.float32) - (1 << (bits - 1))) * scales[:, :, None]
+    restored: Float32 = values.reshape(rows, -1)[:, :columns]
+    return restored
+
+
 def row_errors(rows: Float32, restored: Float32) -> Float32:
     """|restored - row| / |row| of each row, float32 [rows]; 0 for a row of zeros."""
     sizes = np.linalg.norm(rows, axis=1)

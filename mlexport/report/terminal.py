@@ -149,6 +149,10 @@ def _show_artifact_body(console: Console, artifact: Artifact) -> None:
     origin = "as in the checkpoint" if spec.rank is None else f"cut to rank {spec.rank}"
     _line(console, "precision", f"{manifest.precision}; table {origin}" + ("" if own is None else f", in {own}"))
     _show_report(console, manifest.verification)
+    lost = manifest.table_error
+    if lost is not None:
+        text = f"rows differ by {lost.mean:.2%} on average, {lost.max:.2%} at most (token {lost.worst_token})"
+        _line(console, "table error", text)
     _show_remarks(console, manifest.notes, manifest.untrained)
 
 
@@ -161,6 +165,8 @@ def _show_report(console: Console, report: VerifyReport) -> None:
             f"min {report.min_cosine:.5f} (needs {report.threshold['min']:g}), {report.texts} texts: {report.status}",
         )
         _line(console, "token ids", f"differ in {report.token_mismatches} of {report.texts} texts")
+        if report.largest_residual is not None:
+            _line(console, "residual", f"at most {report.largest_residual:,.0f} between layers (f16 ends at 65,504)")
         _line(console, "reference", report.reference)
     for sentence in report.not_checked:
         _line(console, "not checked", sentence)
