@@ -13,17 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import real_shapes
+from environment import environment
 from llama_sources import fetch
 
 RESULT = Path(__file__).parent / "results" / "export_gguf.json"
@@ -60,20 +58,6 @@ def measure(command: list[str]) -> tuple[float, int]:
     return seconds, usage.ru_maxrss * 1024
 
 
-def environment() -> dict[str, object]:
-    """What the numbers depend on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return {
-        "date": date.today().isoformat(),
-        "processor": next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown"),
-        "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0],
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="about 3 GB are written there, and kept")
@@ -81,7 +65,7 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     commands = prepare(args.work)
-    where = environment()
+    where = environment(LIBRARIES)
     samples: dict[str, list[tuple[float, int]]] = {name: [] for name in commands}
     for number in range(args.rounds + 1):
         for name, command in commands.items():
