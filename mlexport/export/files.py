@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ def copy_text_files(sub: SubModel, folder: Path) -> None:
     # Prompts left behind cost other projects a fifth of their retrieval quality
     stored = read_json(source / PROMPTS) if (source / PROMPTS).is_file() else {}
     settings = stored | {"prompts": dict(text.prompts)}
-    (folder / PROMPTS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / PROMPTS, settings)
+
+
+def write_json(path: Path, content: Mapping[str, object] | Sequence[object]) -> None:
+    """A small file that people read too."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def append_end(tokenizer: dict[str, Any], text: TextFacts) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from mlexport.artifact import TensorPlan
-from mlexport.export.files import copy_text_files
+from mlexport.export.files import copy_text_files, write_json
+from mlexport.export.modules import write_modules
 from mlexport.model import SubModel
 
 WEIGHTS = "model.safetensors"
@@ -40,9 +41,9 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     dtype = _DTYPES[plan[0].scheme][2]
     # transformers 5 reads `dtype`, releases before it `torch_dtype`
     config = {**sub.config.raw, "dtype": dtype, "torch_dtype": dtype}
-    _write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
     copy_text_files(sub, folder)
-    _write_modules(sub, folder)
+    write_modules(sub, folder, sub.config.hidden)
     return "."
 
 
@@ -70,50 +71,3 @@ def _write_weights(sub: SubModel, plan: Sequence[TensorPlan], path: Path, advanc
         for row in plan:
             for block in sub.tensors[row.name].blocks():
                 advance(file.write(np.ascontiguousarray(block.astype(_DTYPES[row.scheme][0])).view(np.uint8).data))
-
-
-def _write_modules(sub: SubModel, folder: Path) -> None:
-    """Last-token pooling, the dim cut as a linear layer (the first rows of the identity), normalisation."""
-    hidden, dim = sub.config.hidden, sub.spec.dim
-    modules = ["Transformer", "Pooling"] + (["Dense"] if dim < hidden else []) + ["Normalize"]
-    listed = []
-    for number, name in enumerate(modules):
-        path = "" if number == 0 else f"{number}_{name}"
-        (folder / path).mkdir(exist_ok=True)
-        # These import paths load in sentence-transformers 2 to 6
-        listed.append(
-            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{name}"}
-        )
-    _write_json(folder / "modules.json", listed)
-    pooling = {"word_embedding_dimension": hidden, "pooling_mode_lasttoken": True, "include_prompt": True}
-    _write_json(folder / "1_Pooling" / "config.json", pooling | dict.fromkeys(_OTHER_POOLING, False))
-    _write_json(
-        folder / "sentence_bert_config.json",
-        {"max_seq_length": sub.checkpoint.text.max_length, "do_lower_case": False},
-    )
-    if dim < hidden:
-        _write_dense(folder / "2_Dense", hidden, dim)
-
-
-_OTHER_POOLING = tuple(
-    f"pooling_mode_{mode}"
-    for mode in ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens")
-)
-
-
-def _write_dense(folder: Path, hidden: int, dim: int) -> None:
-    """sentence-transformers has no module that truncates; its Dense with an identity weight does it exactly."""
-    from safetensors.numpy import save_file  # noqa: PLC0415
-
-    config = {
-        "in_features": hidden,
-        "out_features": dim,
-        "bias": False,
-        "activation_function": "torch.nn.modules.linear.Identity",
-    }
-    _write_json(folder / "config.json", config)
-    save_file({"linear.weight": np.eye(dim, hidden, dtype=np.float32)}, folder / "model.safetensors")
-
-
-def _write_json(path: Path, content: Mapping[str, object] | Sequence[object]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

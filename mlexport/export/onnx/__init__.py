@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from mlexport.artifact import TensorPlan
 from mlexport.errors import missing_extra
-from mlexport.export.files import copy_text_files
+from mlexport.export.files import copy_text_files, write_json
+from mlexport.export.modules import write_modules
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, SubModel
 
 # Where sentence-transformers and transformers.js look for them
@@ -51,8 +51,10 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     name = Path("onnx") / _FILES[_precision(plan)]
     (folder / name).parent.mkdir()
     write_model(model, graph.b.weights, folder / name, advance)
-    (folder / "config.json").write_text(json.dumps(sub.config.raw, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", sub.config.raw)
     copy_text_files(sub, folder)
+    # The graph's own output is cut and normalised already
+    write_modules(sub, folder, sub.spec.dim)
     return name.as_posix()
 
 
