@@ -21,7 +21,8 @@ Value = ir.Value
 class Builder:
     """Records nodes in order; tensors are named and written later, by `stream.write_model`."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = OPSET) -> None:
+        self.opset = opset
         self.nodes: list[ir.Node] = []
         self.weights: list[Weight] = []
         self.outputs: list[Value] = []
@@ -67,7 +68,7 @@ class Builder:
 
     def model(self, inputs: Sequence[Value], outputs: Sequence[Value], metadata: dict[str, str]) -> ir.Model:
         """The graph without its tensors."""
-        opsets = {"": OPSET}
+        opsets = {"": self.opset}
         if any(node.domain == ORT_DOMAIN for node in self.nodes):
             opsets[ORT_DOMAIN] = 1
         graph = ir.Graph(inputs, outputs, nodes=self.nodes, opset_imports=opsets, name="embedder")

@@ -141,7 +141,7 @@ class EmbedderGraph:
         # [batch, 1, 1, sequence]: the keys of the text
         seen = b.op("Unsqueeze", b.op("Less", self.positions, self.count), b.const([1, 2]))
         value = b.op("Reshape", value, self.kv_shape)
-        mixed = b.op("Attention", query, key, value, seen, q_num_heads=c.heads, kv_num_heads=c.kv_heads)
+        mixed = self._attend(query, key, value, seen)
         mixed = b.op("Reshape", mixed, b.const([-1, c.heads * c.head_dim]))
         delta = self._product(layer, mixed, "self_attn", ("o_proj",))
         return b.op("Add", *self._mlp(layer, b.op("Gather", x, rows, axis=0), delta))
@@ -229,6 +229,11 @@ class EmbedderGraph:
         query = self._rotary(query, c.heads, self.positions)
         key = self._rotary(key, c.kv_heads, self.positions)
         return b.op("Attention", query, key, value, is_causal=1, q_num_heads=c.heads, kv_num_heads=c.kv_heads)
+
+    def _attend(self, query: Value, key: Value, value: Value, seen: Value) -> Value:
+        """Attention of one query a text, [batch, 1, heads × head_dim], to the keys that `seen` allows."""
+        c = self.config
+        return self.b.op("Attention", query, key, value, seen, q_num_heads=c.heads, kv_num_heads=c.kv_heads)
 
     def _vector(self, name: str, numbers: int | None = None) -> Value:
         tensor = self.source.tensors[name]
