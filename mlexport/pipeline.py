@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -22,19 +21,14 @@ from mlexport.artifact import (
 )
 from mlexport.checkpoint import open_checkpoint
 from mlexport.commit import building, check_target, require_space
-from mlexport.errors import ExportError, UsageError, VerificationError
-from mlexport.hub import DEMO
-from mlexport.model import Checkpoint, SubModel
+from mlexport.errors import UsageError, VerificationError
+from mlexport.places import folder_of, needed_bytes, source_of
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.error import table_error
 from mlexport.quantize.plan import plan_tensors
 from mlexport.results import CheckpointFacts, CutSize, SlicePlan, SliceResult, checkpoint_sizes, failure, plan_sizes
 from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target, parse_target, resolve_precision
-
-# Tokenizer and manifest, above the tensors' exact bytes
-_TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "config.json")
-_MANIFEST_BYTES = 2**20
 
 
 def plan_slice(
@@ -74,13 +68,13 @@ def plan_slice(
         rows = {target: tuple(plan_tensors(sub, target, precisions[target], tables[target])) for target in chosen}
     return [
         SlicePlan(
-            source=_source(checkpoint, model),
+            source=source_of(checkpoint, model),
             sub=sub,
             target=target,
             precision=precisions[target],
             table_precision=tables[target],
             rows=rows[target],
-            out=_folder(out, sub, target, (precisions[target], tables[target]), several=len(chosen) > 1),
+            out=folder_of(out, sub, target, (precisions[target], tables[target]), several=len(chosen) > 1),
             steps=tuple(steps.done),
         )
         for target in chosen
@@ -150,7 +144,7 @@ def write_slices(
     verification.parse_mode(verify)
     for plan in plans:
         check_target(plan.out, force=force)
-    require_space(plans[0].out, sum(_needed_bytes(plan) for plan in plans))
+    require_space(plans[0].out, sum(needed_bytes(plan) for plan in plans))
     # One reference for all targets; it starts here, and computes while the first artifact is written
     with verification.Reference(plans[0].sub, verify) as reference:
         return [_make(plan, Steps(progress, plan.steps), reference, force=force) for plan in plans]
@@ -158,7 +152,7 @@ def write_slices(
 
 def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, force: bool) -> SliceResult:
     """Write, verify and commit one planned artifact."""
-    with building(plan.out, needed_bytes=_needed_bytes(plan), force=force) as build:
+    with building(plan.out, needed_bytes=needed_bytes(plan), force=force) as build:
         with steps.step("write", plan.after.bytes):
             model_file = export.load(plan.target).write(plan.sub, plan.rows, build.folder, steps.progress.advance)
         with steps.step("verify"):
@@ -268,32 +262,3 @@ def _manifest(plan: SlicePlan, model_file: str, report: VerifyReport, lost: Tabl
         verification=report,
         files=(),
     )
-
-
-def _needed_bytes(plan: SlicePlan) -> int:
-    """The tensors' exact bytes, what a target copies of the tokenizer, and the manifest."""
-    files = (plan.sub.checkpoint.folder / name for name in _TEXT_FILES)
-    return plan.after.bytes + sum(path.stat().st_size for path in files if path.exists()) + _MANIFEST_BYTES
-
-
-def _source(checkpoint: Checkpoint, model: str) -> str:
-    """What opens the checkpoint again, from any folder."""
-    if checkpoint.revision is not None:
-        return f"{checkpoint.name}@{checkpoint.revision}"
-    return model if model == DEMO else str(checkpoint.folder.resolve())
-
-
-def _folder(
-    out: Path | None, sub: SubModel, target: Target, precisions: tuple[str, str | None], *, several: bool
-) -> Path:
-    """Where a target's artifact goes: `out` itself, or one folder a target in it."""
-    if out is None:
-        # A hub id is "owner/name", with a revision after "@"
-        model = re.sub(r"[^\w.+-]", "-", sub.checkpoint.name.rsplit("/", 1)[-1].split("@", 1)[0])
-        parts = [model, sub.spec.name, *([] if several else [target, *filter(None, precisions)])]
-        out = Path("out") / "-".join(parts)
-    if not several:
-        return out
-    if is_artifact(out):
-        raise ExportError(f"{out} is an artifact: several targets get a folder each in --out, so choose another")
-    return out / target
