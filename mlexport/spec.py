@@ -51,6 +51,7 @@ class Target(StrEnum):
     HF = "hf"
     GGUF = "gguf"
     ONNX = "onnx"
+    OPENVINO = "openvino"
 
 
 # Precisions by target: the user's word -> the format's own name. The first is the default.
@@ -78,7 +79,20 @@ PRECISIONS: dict[Target, dict[str, str]] = {
         "int8_b32": "int8_b32",
         "int4_b32": "int4_b32",
     },
+    # Weights alone; int8 with one scale a matrix row, int4 with one for each 32 numbers of a row. NNCF's names
+    Target.OPENVINO: {
+        "int8": "int8_sym",
+        "int4": "int4_sym",
+        "f32": "f32",
+        "f16": "f16",
+        "int8_sym": "int8_sym",
+        "int4_sym": "int4_sym",
+    },
 }
+
+# Place in an IR's rt_info for what to compute in, where that is not left to the device: OpenVINO keeps it there for
+# `mlexport.runtime.openvino`, and does not read it by itself
+INFERENCE_PRECISION = ("mlexport", "inference_precision")
 
 
 def parse_target(text: str) -> Target:

@@ -52,6 +52,8 @@ THRESHOLDS: Mapping[str, Threshold] = {
     "int8": Threshold(mean=0.98, min=0.90),
     "int8_b32": Threshold(mean=0.998, min=0.98),
     "int4_b32": Threshold(mean=0.90, min=0.75),
+    "int8_sym": Threshold(mean=0.995, min=0.98),
+    "int4_sym": Threshold(mean=0.90, min=0.75),
 }
 
 

@@ -56,8 +56,8 @@ OPTIONS: dict[str, tuple[int, list[object], str]] = {
         "precision 'int3' is not one of target gguf: choose from int8, int4, f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_0",
     ),
     "table precision": (USAGE, ["--table-precision", "q9"], "precision 'q9' is not one of target gguf"),
-    "target": (USAGE, ["-t", "tflite"], "unknown target 'tflite': choose from hf, gguf, onnx"),
-    "no target": (USAGE, ["-t", ","], "no target: choose from hf, gguf, onnx"),
+    "target": (USAGE, ["-t", "tflite"], "unknown target 'tflite': choose from hf, gguf, onnx, openvino"),
+    "no target": (USAGE, ["-t", ","], "no target: choose from hf, gguf, onnx, openvino"),
     "verification": (USAGE, ["--verify", "quick"], "unknown verification 'quick': choose from full, sample, off"),
     "unknown option": (USAGE, ["--layer", 2], "No such option: --layer"),
 }

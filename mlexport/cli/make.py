@@ -34,7 +34,7 @@ def slice_command(
             "--target",
             "-t",
             metavar="TARGET",
-            help="gguf, hf or onnx; several by repeating, or with commas.  [default: gguf]",
+            help="gguf, hf, onnx or openvino; several by repeating, or with commas.  [default: gguf]",
         ),
     ] = None,
     precision: Annotated[

@@ -11,7 +11,7 @@ from mlexport.artifact import TensorPlan
 from mlexport.model import SubModel
 from mlexport.spec import Target
 
-_MODULES = {Target.HF: "huggingface", Target.GGUF: "gguf", Target.ONNX: "onnx"}
+_MODULES = {Target.HF: "huggingface", Target.GGUF: "gguf", Target.ONNX: "onnx", Target.OPENVINO: "openvino"}
 
 
 class Exporter(Protocol):

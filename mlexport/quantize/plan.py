@@ -9,7 +9,7 @@ from math import prod
 from mlexport.artifact import TensorPlan
 from mlexport.errors import UsageError
 from mlexport.model import TABLE, SubModel
-from mlexport.quantize.onnx_plan import plan_onnx
+from mlexport.quantize.graph_plan import plan_onnx, plan_openvino
 from mlexport.spec import Target
 
 # scheme -> (numbers in a block, bytes of a block); ggml-common.h of llama.cpp, checked against gguf-py by a test
@@ -132,4 +132,5 @@ _PLANS: Mapping[Target, Callable[[SubModel, str, str | None], tuple[TensorPlan, 
     Target.HF: _plan_hf,
     Target.GGUF: _plan_gguf,
     Target.ONNX: plan_onnx,
+    Target.OPENVINO: plan_openvino,
 }

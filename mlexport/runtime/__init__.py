@@ -16,6 +16,7 @@ _RUNTIMES = {
     Target.HF: ("torch", "TorchEmbedder"),
     Target.GGUF: ("llamacpp", "LlamaEmbedder"),
     Target.ONNX: ("ort", "OrtEmbedder"),
+    Target.OPENVINO: ("openvino", "OpenVinoEmbedder"),
 }
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from mlexport.errors import ArtifactError, missing_extra
 from mlexport.model import TextFacts
+from mlexport.runtime.batches import Ids, in_batches
 from mlexport.runtime.tokens import TextEncoder
 from mlexport.tensors import Float32
 
-BATCH = 16
 OUTPUT = "sentence_embedding"
 
 
@@ -45,24 +45,12 @@ class OrtEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Float32:
         """Vectors, float32 [texts, dim], L2-normalised."""
-        rows = self.token_ids(texts)
-        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        for start in range(0, len(order), BATCH):
-            part = order[start : start + BATCH]
-            vectors[part] = self._run([rows[i] for i in part])
-        return vectors
+        return in_batches(self.token_ids(texts), self.dim, self.text.pad_id, self._run)
 
     def close(self) -> None:
         """Release the session."""
         del self.session
 
-    def _run(self, rows: Sequence[Sequence[int]]) -> Float32:
-        longest = max(map(len, rows))
-        ids = np.full((len(rows), longest), self.text.pad_id, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for place, row in enumerate(rows):
-            ids[place, : len(row)] = row
-            mask[place, : len(row)] = 1
+    def _run(self, ids: Ids, mask: Ids) -> Float32:
         [vectors] = self.session.run([OUTPUT], {"input_ids": ids, "attention_mask": mask})
         return np.asarray(vectors, dtype=np.float32)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlexport.artifact import TensorPlan
 from mlexport.errors import missing_extra
 from mlexport.export.files import copy_text_files, write_json
 from mlexport.export.modules import write_modules
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, SubModel
+
+if TYPE_CHECKING:
+    from mlexport.export.onnx.graph import EmbedderGraph
 
 # Where sentence-transformers and transformers.js look for them
 _FILES = {
@@ -39,14 +43,9 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     for module in ("onnx", "onnx_ir"):
         if find_spec(module) is None:
             raise missing_extra(module, "onnx", "target onnx")
-    from mlexport.export.onnx.graph import EmbedderGraph, Options, Source  # noqa: PLC0415
     from mlexport.export.onnx.stream import write_model  # noqa: PLC0415
 
-    tensors = {name: tensor for name, tensor in sub.tensors.items() if name != TABLE or sub.factors is None}
-    if sub.factors is not None:
-        tensors |= dict(zip((TABLE_LEFT, TABLE_RIGHT), sub.factors, strict=True))
-    schemes = {row.name: row.scheme for row in plan}
-    graph = EmbedderGraph(Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim), Options())
+    graph = embedder_graph(sub, {row.name: row.scheme for row in plan})
     model = graph.build({"mlexport.spec": sub.spec.name, "mlexport.model": sub.checkpoint.name})
     name = Path("onnx") / _FILES[_precision(plan)]
     (folder / name).parent.mkdir()
@@ -56,6 +55,20 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     # The graph's own output is cut and normalised already
     write_modules(sub, folder, sub.spec.dim)
     return name.as_posix()
+
+
+def embedder_graph(sub: SubModel, schemes: Mapping[str, str]) -> EmbedderGraph:
+    """A cut's graph, still to be built; a rank cut's table stays two factors.
+
+    Args:
+        schemes: tensor name -> a key of `matmul.SCHEMES`, or of `table.LOOKUPS` for what is looked up.
+    """
+    from mlexport.export.onnx.graph import EmbedderGraph, Options, Source  # noqa: PLC0415
+
+    tensors = {name: tensor for name, tensor in sub.tensors.items() if name != TABLE or sub.factors is None}
+    if sub.factors is not None:
+        tensors |= dict(zip((TABLE_LEFT, TABLE_RIGHT), sub.factors, strict=True))
+    return EmbedderGraph(Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim), Options())
 
 
 def _precision(plan: Sequence[TensorPlan]) -> str:

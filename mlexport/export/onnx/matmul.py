@@ -67,6 +67,13 @@ def _float16(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: st
     return builder.op("Cast", product, to=ir.DataType.FLOAT.value)
 
 
+def _stored_float16(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+    """f16 in the file, float32 in the product: OpenVINO decides what it computes in."""
+    chunks = partial(_blocks, tensors, partial(_cast, np.float16))
+    weight = Weight(name=name, dtype=ir.DataType.FLOAT16, shape=_size(tensors), chunks=chunks)
+    return builder.op("Gemm", x, builder.op("Cast", builder.weight(weight), to=ir.DataType.FLOAT.value), transB=1)
+
+
 def _int8_values(rows: Float32) -> Array:
     return int8_rows(rows)[0]
 
@@ -91,6 +98,43 @@ def _int8(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) 
     product = builder.op("MatMulInteger", quantised, weight, x_zero)
     product = builder.op("Cast", product, to=ir.DataType.FLOAT.value)
     return builder.op("Mul", product, builder.op("Mul", x_scale, scale))
+
+
+def _compressed(bits: int, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+    """Constant → Convert → Multiply → Reshape → Convert → MatMul: NNCF's pattern, which OpenVINO runs compressed.
+
+    int8 with a scale a row, or int4 with one for each BLOCK numbers of a row (BLOCK must divide it); scales in f16.
+    """
+    b, (rows, columns) = builder, _size(tensors)
+    if bits == 8:
+        values, scales, dtype, blocks = _int8_values, _int8_half_scales, ir.DataType.INT8, 1
+    else:
+        values, scales, dtype, blocks = _int4_values, _int4_half_scales, ir.DataType.INT4, columns // BLOCK
+    shape: tuple[int, ...] = (rows, columns) if blocks == 1 else (rows, blocks, columns // blocks)
+    weight = Weight(name=name, dtype=dtype, shape=shape, chunks=partial(_blocks, tensors, values))
+    scale = Weight(
+        name=f"{name}.scale",
+        dtype=ir.DataType.FLOAT16,
+        shape=(rows, *shape[1:-1], 1),
+        chunks=partial(_blocks, tensors, scales),
+    )
+    restored = b.op("Mul", b.op("Cast", b.weight(weight), to=ir.DataType.FLOAT16.value), b.weight(scale))
+    if blocks != 1:
+        restored = b.op("Reshape", restored, b.const([rows, columns]))
+    return b.op("Gemm", x, b.op("Cast", restored, to=ir.DataType.FLOAT.value), transB=1)
+
+
+def _int8_half_scales(rows: Float32) -> Array:
+    return int8_rows(rows)[1].astype(np.float16)
+
+
+def _int4_values(rows: Float32) -> Array:
+    # The stored 0..15 mean -8..7; with the highest of the four bits flipped they are that in two's complement
+    return block_rows(rows, 4)[0] ^ np.uint8(0x88)
+
+
+def _int4_half_scales(rows: Float32) -> Array:
+    return block_rows(rows, 4)[1].astype(np.float16)
 
 
 def _nbits(bits: int, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
@@ -130,4 +174,8 @@ SCHEMES: dict[str, Callable[[Builder, Value, Sequence[LazyTensor], str], Value]]
     "int8": _int8,
     "int8_b32": partial(_nbits, 8),
     "int4_b32": partial(_nbits, 4),
+    # For OpenVINO's front end; ONNX Runtime would restore these for every product
+    "f16_stored": _stored_float16,
+    "int8_sym": partial(_compressed, 8),
+    "int4_sym": partial(_compressed, 4),
 }

@@ -55,7 +55,9 @@ def constant(name: str, values: Array) -> Weight:
     return Weight(name=name, dtype=dtype, shape=values.shape, chunks=lambda: iter((values,)), planned=False)
 
 
-def write_model(model: ir.Model, weights: Sequence[Weight], path: Path, advance: Callable[[int], None]) -> None:
+def write_model(
+    model: ir.Model, weights: Sequence[Weight], path: Path, advance: Callable[[int], None], *, external: bool = False
+) -> None:
     """Write `model`, whose nodes refer to `weights` by name, to `path`.
 
     Tensors go into the file itself, or, where that would reach protobuf's limit of 2 GiB, into one beside it
@@ -63,8 +65,9 @@ def write_model(model: ir.Model, weights: Sequence[Weight], path: Path, advance:
 
     Args:
         advance: called with the bytes of each block of tensor data.
+        external: tensors go beside the file at any size.
     """
-    if sum(weight.bytes for weight in weights) < INLINE_LIMIT:
+    if not external and sum(weight.bytes for weight in weights) < INLINE_LIMIT:
         headers = [_inline_header(weight) for weight in weights]
         with path.open("wb") as file:
             _write_graph(file, model, [len(h) + w.bytes for h, w in zip(headers, weights, strict=True)], headers)

@@ -45,6 +45,14 @@ def _float(dtype: ir.DataType, builder: Builder, ids: Value, tensor: LazyTensor)
     return found if dtype is ir.DataType.FLOAT else builder.op("Cast", found, to=ir.DataType.FLOAT.value)
 
 
+def _stored_float16(builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
+    """The cast before the lookup: OpenVINO then keeps the table in f16, and restores it all where it comes after."""
+    chunks = partial(_blocks, tensor, lambda rows: rows.astype(np.float16))
+    weight = Weight(name=tensor.name, dtype=ir.DataType.FLOAT16, shape=tensor.shape, chunks=chunks)
+    restored = builder.op("Cast", builder.weight(weight), to=ir.DataType.FLOAT.value)
+    return builder.op("Gather", restored, ids, axis=0)
+
+
 def _bits(bits: int, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
     """Rows of bytes and of scales are looked up, and only those are restored, with standard operators."""
     b = builder
@@ -81,6 +89,7 @@ def _bits(bits: int, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
 LOOKUPS: dict[str, Callable[[Builder, Value, LazyTensor], Value]] = {
     "f32": partial(_float, ir.DataType.FLOAT),
     "f16": partial(_float, ir.DataType.FLOAT16),
+    "f16_stored": _stored_float16,
     "int8_b32": partial(_bits, 8),
     "int4_b32": partial(_bits, 4),
 }

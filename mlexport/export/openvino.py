@@ -1,0 +1,82 @@
+"""An OpenVINO IR: target onnx's graph through OpenVINO's ONNX front end, its weights stored as constants.
+
+The weights are compressed in the graph already (see `matmul._compressed`), from the checkpoint's rows, a block at a
+time. NNCF's compress_weights gives the same constants, but needs the whole model in float32 first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlexport.artifact import TensorPlan
+from mlexport.errors import missing_extra
+from mlexport.export.files import copy_text_files, write_json
+from mlexport.export.modules import write_modules
+from mlexport.export.onnx import embedder_graph
+from mlexport.model import SubModel
+from mlexport.spec import INFERENCE_PRECISION
+
+# Where sentence-transformers and optimum-intel look for it
+_FILE = Path("openvino") / "openvino_model.xml"
+# Stored in f16, computed in what the runtime chooses: an f16 product is no choice of the file's
+_STORED = {"f16": "f16_stored"}
+# See mlexport.runtime.openvino
+_COMPUTED_IN_F32 = ("f32", "f16")
+
+
+def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Callable[[int], None]) -> str:
+    """Write the IR and the tokenizer's files.
+
+    The weights are on the disk twice while it runs: OpenVINO maps the first copy into memory and writes the second
+    from there, so memory holds no more than a tensor.
+
+    Args:
+        plan: one row a tensor, as `plan_openvino` makes them.
+        folder: empty folder.
+        advance: called with the bytes of each block of the first copy.
+
+    Returns:
+        openvino/openvino_model.xml.
+
+    Raises:
+        MissingExtraError: openvino, onnx or onnx-ir is not installed.
+    """
+    for module in ("openvino", "onnx", "onnx_ir"):
+        if find_spec(module) is None:
+            raise missing_extra(module, "openvino", "target openvino")
+    (folder / _FILE).parent.mkdir()
+    with TemporaryDirectory(dir=folder, prefix="graph-") as work:
+        graph = Path(work) / "model.onnx"
+        _write_graph(sub, plan, graph, advance)
+        _convert(graph, folder / _FILE, computed_in_f32=_precision(plan) in _COMPUTED_IN_F32)
+    write_json(folder / "config.json", sub.config.raw)
+    copy_text_files(sub, folder)
+    # The graph's own output is cut and normalised already
+    write_modules(sub, folder, sub.spec.dim)
+    return _FILE.as_posix()
+
+
+def _write_graph(sub: SubModel, plan: Sequence[TensorPlan], path: Path, advance: Callable[[int], None]) -> None:
+    from mlexport.export.onnx.stream import write_model  # noqa: PLC0415
+
+    graph = embedder_graph(sub, {row.name: _STORED.get(row.scheme, row.scheme) for row in plan})
+    # Beside the graph at any size: only such tensors are mapped
+    write_model(graph.build({}), graph.b.weights, path, advance, external=True)
+
+
+def _convert(graph: Path, path: Path, *, computed_in_f32: bool) -> None:
+    import openvino as ov  # noqa: PLC0415
+
+    model = ov.Core().read_model(graph)
+    if computed_in_f32:
+        model.set_rt_info("f32", list(INFERENCE_PRECISION))
+    # The plan has said what is f16
+    ov.save_model(model, path, compress_to_fp16=False)
+
+
+def _precision(plan: Sequence[TensorPlan]) -> str:
+    """The scheme of the layers' matrices; a fallback among them is integers too."""
+    return next(row.scheme for row in plan if row.name.endswith("_proj.weight"))
