@@ -20,8 +20,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import real_shapes
 from environment import environment
+from gguf import GGUFReader
 from llama_sources import fetch
 
 RESULT = Path(__file__).parent / "results" / "export_gguf.json"
@@ -58,6 +60,16 @@ def measure(command: list[str]) -> tuple[float, int]:
     return seconds, usage.ru_maxrss * 1024
 
 
+def same_tensors(work: Path) -> bool:
+    """Whether the two files hold the same tensors, bit for bit."""
+    [ours] = (work / "ours").glob("*.gguf")
+    found, expected = ({t.name: t for t in GGUFReader(path).tensors} for path in (ours, work / "theirs.gguf"))
+    return found.keys() == expected.keys() and all(
+        tensor.tensor_type == expected[name].tensor_type and np.array_equal(tensor.data, expected[name].data)
+        for name, tensor in found.items()
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="about 3 GB are written there, and kept")
@@ -80,6 +92,7 @@ def main() -> None:
         "median_seconds": seconds,
         "ratio": seconds["mlexport"] / seconds["convert_hf_to_gguf"],
         "peak_resident_bytes": {name: max(peak for _, peak in found) for name, found in samples.items()},
+        "same_tensors": same_tensors(args.work),
         "seconds": {name: [round(s, 3) for s, _ in found] for name, found in samples.items()},
         "environment": where,
     }
