@@ -42,6 +42,7 @@ def plan_slice(
     table_precision: str | None = None,
     out: Path | None = None,
     allow_untrained: bool = False,
+    text_in: bool = False,
     progress: Progress | None = None,
 ) -> list[SlicePlan]:
     """What `slice_model` would write, with exact sizes; nothing is written, no tensor is read.
@@ -49,9 +50,7 @@ def plan_slice(
     Args and errors are those of `slice_model`.
     """
     # Cheap checks of all options come before a checkpoint is opened, let alone downloaded
-    chosen = list(dict.fromkeys(parse_target(name) for name in targets))
-    if not chosen:
-        raise UsageError(f"no target: choose from {', '.join(Target)}")
+    chosen = _targets(targets, text_in=text_in)
     precisions = {target: resolve_precision(target, precision) for target in chosen}
     tables = {t: None if table_precision is None else resolve_precision(t, table_precision) for t in chosen}
     steps = Steps(progress)
@@ -75,10 +74,22 @@ def plan_slice(
             table_precision=tables[target],
             rows=rows[target],
             out=folder_of(out, sub, target, (precisions[target], tables[target]), several=len(chosen) > 1),
+            text_in=text_in,
             steps=tuple(steps.done),
         )
         for target in chosen
     ]
+
+
+def _targets(names: Sequence[str], *, text_in: bool) -> list[Target]:
+    """The targets, each once."""
+    chosen = list(dict.fromkeys(parse_target(name) for name in names))
+    if not chosen:
+        raise UsageError(f"no target: choose from {', '.join(Target)}")
+    others = [target for target in chosen if target != Target.ONNX]
+    if text_in and others:
+        raise UsageError(f"--text-in is for target onnx, not for {', '.join(others)}: leave one of them out")
+    return chosen
 
 
 def slice_model(
@@ -92,6 +103,7 @@ def slice_model(
     table_precision: str | None = None,
     out: Path | None = None,
     allow_untrained: bool = False,
+    text_in: bool = False,
     verify: str = "full",
     force: bool = False,
     progress: Progress | None = None,
@@ -108,6 +120,7 @@ def slice_model(
         table_precision: precision of the token table alone.
         out: folder of the artifact, or of one folder a target if there are several; None makes a name under `out/`.
         allow_untrained: cut where the checkpoint was not trained.
+        text_in: for "onnx", a second file with the tokenizer inside, which takes strings.
         verify: "full", "sample" or "off".
         force: replace an artifact at the target.
         progress: told about steps and bytes.
@@ -132,6 +145,7 @@ def slice_model(
         table_precision=table_precision,
         out=out,
         allow_untrained=allow_untrained,
+        text_in=text_in,
         progress=progress,
     )
     return write_slices(plans, verify=verify, force=force, progress=progress)
@@ -153,8 +167,10 @@ def write_slices(
 def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, force: bool) -> SliceResult:
     """Write, verify and commit one planned artifact."""
     with building(plan.out, needed_bytes=needed_bytes(plan), force=force) as build:
-        with steps.step("write", plan.after.bytes):
+        with steps.step("write", plan.after.bytes * (2 if plan.text_in else 1)):
             model_file = export.load(plan.target).write(plan.sub, plan.rows, build.folder, steps.progress.advance)
+            if plan.text_in:
+                export.write_text_in(plan.sub, plan.rows, build.folder / model_file, steps.progress.advance)
         with steps.step("verify"):
             report = verification.verify(
                 reference,

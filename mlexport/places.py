@@ -20,7 +20,8 @@ _MANIFEST_BYTES = 2**20
 def needed_bytes(plan: SlicePlan) -> int:
     """The tensors' exact bytes, what a target copies of the tokenizer, and the manifest."""
     files = (plan.sub.checkpoint.folder / name for name in _TEXT_FILES)
-    return plan.after.bytes + sum(path.stat().st_size for path in files if path.exists()) + _MANIFEST_BYTES
+    tensors = plan.after.bytes * (2 if plan.text_in else 1)
+    return tensors + sum(path.stat().st_size for path in files if path.exists()) + _MANIFEST_BYTES
 
 
 def source_of(checkpoint: Checkpoint, model: str) -> str:

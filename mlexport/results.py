@@ -82,6 +82,7 @@ class SlicePlan:
         precision, table_precision: the format's own names; the table's is None where the precision decides it.
         rows: one a tensor, exact.
         out: folder it will lie in.
+        text_in: write a second file, with the tokenizer inside.
         steps: what planning took.
     """
 
@@ -92,6 +93,7 @@ class SlicePlan:
     table_precision: str | None
     rows: tuple[TensorPlan, ...]
     out: Path
+    text_in: bool = False
     steps: tuple[Step, ...]
 
     @property

@@ -55,6 +55,9 @@ def slice_command(
     allow_untrained: Annotated[
         bool, typer.Option("--allow-untrained", help="Allow a cut that was not trained.")
     ] = False,
+    text_in: Annotated[
+        bool, typer.Option("--text-in", help="With target onnx: a second file, tokenizer inside, that takes strings.")
+    ] = False,
     verify: Annotated[str, typer.Option("--verify", metavar="MODE", help="full, sample or off.")] = "full",
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact at the target.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with exact sizes; write nothing.")] = False,
@@ -84,6 +87,7 @@ def slice_command(
             table_precision=table_precision,
             out=out,
             allow_untrained=allow_untrained,
+            text_in=text_in,
             progress=bars,
         )
         results = [] if dry_run else pipeline.write_slices(plans, verify=verify, force=force, progress=bars)

@@ -25,6 +25,11 @@ class Exporter(Protocol):
         """
 
 
+def write_text_in(sub: SubModel, plan: Sequence[TensorPlan], model: Path, advance: Callable[[int], None]) -> None:
+    """Beside an ONNX file that takes ids, one that takes strings: see `mlexport.export.onnx.text`."""
+    import_module("mlexport.export.onnx.text").write_text_in(sub, plan, model, advance)
+
+
 def load(target: Target) -> Exporter:
     """The exporter of a target."""
     return cast(Exporter, import_module(f"mlexport.export.{_MODULES[target]}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import onnx_ir as ir
 from mlexport.export.onnx.stream import Array, Weight, constant
 
 ORT_DOMAIN = "com.microsoft"
+# onnxruntime-extensions' operators
+EXTENSIONS = "ai.onnx.contrib"
 OPSET = 23
 # The version of the file format that came with opset 23
 IR_VERSION = 11
@@ -53,6 +55,26 @@ class Builder:
         """A node of ONNX Runtime's own domain; its first output."""
         return self.op(kind, *inputs, domain=ORT_DOMAIN, outputs=outputs, **attributes)
 
+    def loop(
+        self, turn: Callable[[Value, Sequence[Value]], tuple[Value, Sequence[Value]]], state: Sequence[Value]
+    ) -> Sequence[Value]:
+        """A Loop; the state after its last turn.
+
+        Args:
+            turn: makes the nodes of a turn from its number (int64, from 0) and the state; returns whether there
+                is another one (a scalar that is not 0), and the new state.
+        """
+        name = self._unique(f"{self._scope}/Loop")
+        number = ir.val(f"{name}.turn", ir.DataType.INT64, [])
+        before = ir.val(f"{name}.before", ir.DataType.BOOL, [])
+        inner = [ir.Value(name=f"{name}.state.{place}") for place in range(len(state))]
+        nodes, self.nodes = self.nodes, []
+        more, after = turn(number, inner)
+        again = self.op("Cast", more, to=ir.DataType.BOOL.value)
+        body = ir.Graph([number, before, *inner], [again, *after], nodes=self.nodes, name=name)
+        self.nodes = nodes
+        return self.ops("Loop", None, self.const(True, np.bool_), *state, body=body, outputs=len(state))
+
     def weight(self, weight: Weight) -> Value:
         """A tensor of the plan."""
         self.weights.append(weight)
@@ -69,8 +91,7 @@ class Builder:
     def model(self, inputs: Sequence[Value], outputs: Sequence[Value], metadata: dict[str, str]) -> ir.Model:
         """The graph without its tensors."""
         opsets = {"": self.opset}
-        if any(node.domain == ORT_DOMAIN for node in self.nodes):
-            opsets[ORT_DOMAIN] = 1
+        opsets |= {node.domain: 1 for node in self.nodes if node.domain}
         graph = ir.Graph(inputs, outputs, nodes=self.nodes, opset_imports=opsets, name="embedder")
         return ir.Model(
             graph,

@@ -66,6 +66,8 @@ class EmbedderGraph:
         self.b = Builder()
         self.ids = ir.val("input_ids", ir.DataType.INT64, ["batch", "sequence"])
         self.mask = ir.val("attention_mask", ir.DataType.INT64, ["batch", "sequence"])
+        # What ids and mask are made from, where the tokenizer is in the graph
+        self.text: Value | None = None
 
     def build(self, metadata: dict[str, str]) -> ir.Model:
         """The whole graph."""
@@ -76,7 +78,8 @@ class EmbedderGraph:
         for layer in range(last):
             x, delta = self._layer(layer, x, delta)
         x = self._last_layer(last, x, delta)
-        return self.b.model([self.ids, self.mask], self._pooled(x), metadata)
+        inputs = [self.ids, self.mask] if self.text is None else [self.text]
+        return self.b.model(inputs, self._pooled(x), metadata)
 
     def _positions(self) -> None:
         """Shapes, lengths, angles: what every layer shares."""
