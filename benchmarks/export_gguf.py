@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ import real_shapes
 from environment import environment
 from gguf import GGUFReader
 from llama_sources import fetch
+from measure import measure
 
 RESULT = Path(__file__).parent / "results" / "export_gguf.json"
 LAYERS, DIM = 8, 128
@@ -47,17 +46,6 @@ def prepare(work: Path) -> dict[str, list[str]]:
         "mlexport": [*slicing, "--target", "gguf", "--out", str(work / "ours")],
         "convert_hf_to_gguf": [*converter, "--outfile", str(work / "theirs.gguf")],
     }
-
-
-def measure(command: list[str]) -> tuple[float, int]:
-    """Seconds and peak resident bytes of a process and what it starts."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status != 0:
-        raise SystemExit(f"exit status {status}: {' '.join(command)}")
-    return seconds, usage.ru_maxrss * 1024
 
 
 def same_tensors(work: Path) -> bool:
