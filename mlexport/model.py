@@ -105,6 +105,7 @@ class SubModel:
         config: with `layers` cut, also in `raw` (num_hidden_layers, layer_types).
         tensors: in writing order: table, layers from the first, final norm.
         factors: a rank cut's table as (U [vocabulary, rank], V [rank, hidden]); None without a rank cut.
+        shape: fixed (batch, tokens) of an artifact for accelerators; None where any will do.
         untrained: one sentence for each axis whose cut was not trained; empty if all were.
         notes: decisions worth printing, such as "rank 64 by SVD: this checkpoint has no U and V".
     """
@@ -114,5 +115,6 @@ class SubModel:
     config: ModelConfig
     tensors: Mapping[str, LazyTensor]
     factors: tuple[LazyTensor, LazyTensor] | None
+    shape: tuple[int, int] | None
     untrained: tuple[str, ...]
     notes: tuple[str, ...]

@@ -27,8 +27,8 @@ from mlexport.progress import Progress, Steps
 from mlexport.quantize.error import table_error
 from mlexport.quantize.plan import plan_tensors
 from mlexport.results import CheckpointFacts, CutSize, SlicePlan, SliceResult, checkpoint_sizes, failure, plan_sizes
-from mlexport.slicing import cut
-from mlexport.spec import SubModelSpec, Target, parse_target, resolve_precision
+from mlexport.slicing import cut, shortened
+from mlexport.spec import SubModelSpec, Target, parse_shape, parse_target, resolve_precision
 
 
 def plan_slice(
@@ -43,6 +43,7 @@ def plan_slice(
     out: Path | None = None,
     allow_untrained: bool = False,
     text_in: bool = False,
+    static: str | None = None,
     progress: Progress | None = None,
 ) -> list[SlicePlan]:
     """What `slice_model` would write, with exact sizes; nothing is written, no tensor is read.
@@ -50,7 +51,8 @@ def plan_slice(
     Args and errors are those of `slice_model`.
     """
     # Cheap checks of all options come before a checkpoint is opened, let alone downloaded
-    chosen = _targets(targets, text_in=text_in)
+    chosen = _targets(targets, text_in=text_in, static=static)
+    shape = None if static is None else parse_shape(static)
     precisions = {target: resolve_precision(target, precision) for target in chosen}
     tables = {t: None if table_precision is None else resolve_precision(t, table_precision) for t in chosen}
     steps = Steps(progress)
@@ -62,7 +64,7 @@ def plan_slice(
         spec = replace(
             whole, **{k: v for k, v in {"layers": layers, "rank": rank, "dim": dim}.items() if v is not None}
         )
-        sub = cut(checkpoint, spec, allow_untrained=allow_untrained)
+        sub = cut(checkpoint, spec, allow_untrained=allow_untrained, shape=shape)
     with steps.step("plan"):
         rows = {target: tuple(plan_tensors(sub, target, precisions[target], tables[target])) for target in chosen}
     return [
@@ -81,7 +83,7 @@ def plan_slice(
     ]
 
 
-def _targets(names: Sequence[str], *, text_in: bool) -> list[Target]:
+def _targets(names: Sequence[str], *, text_in: bool, static: str | None) -> list[Target]:
     """The targets, each once."""
     chosen = list(dict.fromkeys(parse_target(name) for name in names))
     if not chosen:
@@ -89,6 +91,10 @@ def _targets(names: Sequence[str], *, text_in: bool) -> list[Target]:
     others = [target for target in chosen if target != Target.ONNX]
     if text_in and others:
         raise UsageError(f"--text-in is for target onnx, not for {', '.join(others)}: leave one of them out")
+    dynamic = [target for target in chosen if target not in (Target.ONNX, Target.OPENVINO)]
+    if static is not None and (dynamic or text_in):
+        other = "--text-in" if text_in else f"target {', '.join(dynamic)}"
+        raise UsageError(f"--static is for targets onnx and openvino, not with {other}: leave one of them out")
     return chosen
 
 
@@ -104,6 +110,7 @@ def slice_model(
     out: Path | None = None,
     allow_untrained: bool = False,
     text_in: bool = False,
+    static: str | None = None,
     verify: str = "full",
     force: bool = False,
     progress: Progress | None = None,
@@ -121,6 +128,7 @@ def slice_model(
         out: folder of the artifact, or of one folder a target if there are several; None makes a name under `out/`.
         allow_untrained: cut where the checkpoint was not trained.
         text_in: for "onnx", a second file with the tokenizer inside, which takes strings.
+        static: "BATCHxTOKENS", such as "1x128": fixed shapes for accelerators ("onnx", "openvino").
         verify: "full", "sample" or "off".
         force: replace an artifact at the target.
         progress: told about steps and bytes.
@@ -146,6 +154,7 @@ def slice_model(
         out=out,
         allow_untrained=allow_untrained,
         text_in=text_in,
+        static=static,
         progress=progress,
     )
     return write_slices(plans, verify=verify, force=force, progress=progress)
@@ -240,6 +249,8 @@ def verify_artifact(
     with steps.step("load"):
         checkpoint = open_checkpoint(model or manifest.source)
     with steps.step("cut"):
+        # As short as a static artifact's texts are
+        checkpoint = shortened(checkpoint, artifact.text.max_length)
         sub = cut(checkpoint, SubModelSpec.parse(manifest.spec), allow_untrained=True)
     with steps.step("verify"), verification.Reference(sub, mode) as reference:
         return verification.verify(

@@ -45,7 +45,8 @@ def folder_of(
     if out is None:
         # A hub id is "owner/name", with a revision after "@"
         model = re.sub(r"[^\w.+-]", "-", sub.checkpoint.name.rsplit("/", 1)[-1].split("@", 1)[0])
-        parts = [model, sub.spec.name, *([] if several else [target, *filter(None, precisions)])]
+        shape = [] if sub.shape is None else ["x".join(map(str, sub.shape))]
+        parts = [model, sub.spec.name, *shape, *([] if several else [target, *filter(None, precisions)])]
         out = Path("out") / "-".join(parts)
     if not several:
         return out

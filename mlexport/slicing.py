@@ -17,11 +17,20 @@ from mlexport.tensors import Float32, LazyTensor
 from mlexport.textfacts import AS_STORED
 
 
-def cut(checkpoint: Checkpoint, spec: SubModelSpec, *, allow_untrained: bool = False) -> SubModel:
+def cut(
+    checkpoint: Checkpoint,
+    spec: SubModelSpec,
+    *,
+    allow_untrained: bool = False,
+    shape: tuple[int, int] | None = None,
+) -> SubModel:
     """The sub-model of a spec.
 
     Depth keeps the first layers and the final norm; rank takes U[:, :r] @ V[:r]; dim zeroes the final norm past
     `dim`, so that the pooled vector's first numbers are what truncation before normalising gives.
+
+    Args:
+        shape: fixed (batch, tokens): longer texts are cut to these tokens, as any over-long text is.
 
     Raises:
         CutError: a number outside the checkpoint, or a cut that was not trained and was not allowed.
@@ -29,6 +38,8 @@ def cut(checkpoint: Checkpoint, spec: SubModelSpec, *, allow_untrained: bool = F
     untrained = _check(checkpoint, spec)
     if untrained and not allow_untrained:
         raise CutError(f"{untrained[0]}. Choose a trained one, or pass --allow-untrained")
+    if shape is not None:
+        checkpoint = shortened(checkpoint, shape[1])
     config = _cut_config(checkpoint, spec)
     names = [TABLE, *(name.format(n) for n in range(spec.layers) for name in LAYER_TENSORS), FINAL_NORM]
     tensors = {name: checkpoint.tensors[name] for name in names}
@@ -42,8 +53,9 @@ def cut(checkpoint: Checkpoint, spec: SubModelSpec, *, allow_untrained: bool = F
         config=config,
         tensors=tensors,
         factors=factors,
+        shape=shape,
         untrained=untrained,
-        notes=_notes(checkpoint, spec),
+        notes=_notes(checkpoint, spec, shape),
     )
 
 
@@ -73,8 +85,16 @@ def _list(axis: str, trained: Sequence[int]) -> str:
     return f"trained: {', '.join(map(str, trained))}"
 
 
-def _notes(checkpoint: Checkpoint, spec: SubModelSpec) -> tuple[str, ...]:
+def shortened(checkpoint: Checkpoint, tokens: int) -> Checkpoint:
+    """The checkpoint with a longest text of at most so many tokens."""
+    text = checkpoint.text
+    return replace(checkpoint, text=replace(text, max_length=min(text.max_length, tokens)))
+
+
+def _notes(checkpoint: Checkpoint, spec: SubModelSpec, shape: tuple[int, int] | None) -> tuple[str, ...]:
     notes = []
+    if shape is not None:
+        notes.append(f"static: {shape[0]} texts at a time, each padded or cut to {shape[1]} tokens")
     if spec.rank is not None and checkpoint.factors is None:
         notes.append(f"rank {spec.rank} by SVD of the stored table: this checkpoint has no U.pth and V.pth")
     text = checkpoint.text

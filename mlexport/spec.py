@@ -95,6 +95,18 @@ PRECISIONS: dict[Target, dict[str, str]] = {
 INFERENCE_PRECISION = ("mlexport", "inference_precision")
 
 
+def parse_shape(text: str) -> tuple[int, int]:
+    """(batch, tokens) of a text such as "1x128".
+
+    Raises:
+        UsageError: the text has another form.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None or not int(match[1]) or int(match[2]) < 2:
+        raise UsageError(f"'{text}' is not a shape: expected BATCHxTOKENS with 2 tokens or more, such as 1x128")
+    return int(match[1]), int(match[2])
+
+
 def parse_target(text: str) -> Target:
     """The target of a name.
 

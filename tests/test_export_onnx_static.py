@@ -9,6 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+import mlexport
 from mlexport.checkpoint import open_checkpoint
 from mlexport.export.onnx.graph import Source
 from mlexport.export.onnx.static import MASKED, StaticGraph
@@ -81,3 +82,25 @@ def test_the_mask_is_finite_in_float16(checkpoint: Path, tmp_path: Path) -> None
     for tensor in onnx.load(tmp_path / "s.onnx").graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             assert np.isfinite(onnx.numpy_helper.to_array(tensor).astype(np.float16)).all(), tensor.name
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_static_artifact_is_verified_and_embeds_any_number_of_texts(
+    checkpoint: Path, tmp_path: Path, target: str
+) -> None:
+    shape = f"{BATCH}x{LENGTH // 2}"
+    arguments = {"layers": 2, "dim": 32, "targets": (target,), "precision": "f32"}
+    [result] = mlexport.slice_model(str(checkpoint), static=shape, out=tmp_path / "s", **arguments)
+    mlexport.slice_model(str(checkpoint), out=tmp_path / "d", verify="off", **arguments)
+    report = result.artifact.manifest.verification
+    assert (report.status, report.token_mismatches) == ("passed", 0)
+    again = mlexport.verify_artifact(tmp_path / "s")
+    assert again is not None
+    assert again.status == "passed"
+    short = ["edit photos", "ゲーム", "a"]
+    with mlexport.open_artifact(tmp_path / "s") as static, mlexport.open_artifact(tmp_path / "d") as dynamic:
+        assert (static.embed(short) * dynamic.embed(short)).sum(axis=1).min() >= 0.99999
+    if target == "onnx":
+        model = onnx.load(tmp_path / "s" / result.artifact.manifest.model_file)
+        axes = [[axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in model.graph.input]
+        assert axes == [[BATCH, LENGTH // 2]] * 2

@@ -58,6 +58,10 @@ def slice_command(
     text_in: Annotated[
         bool, typer.Option("--text-in", help="With target onnx: a second file, tokenizer inside, that takes strings.")
     ] = False,
+    static: Annotated[
+        str | None,
+        typer.Option("--static", metavar="BATCHxTOKENS", help="Fixed shapes for NPUs (onnx, openvino), such as 1x128."),
+    ] = None,
     verify: Annotated[str, typer.Option("--verify", metavar="MODE", help="full, sample or off.")] = "full",
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact at the target.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with exact sizes; write nothing.")] = False,
@@ -88,6 +92,7 @@ def slice_command(
             out=out,
             allow_untrained=allow_untrained,
             text_in=text_in,
+            static=static,
             progress=bars,
         )
         results = [] if dry_run else pipeline.write_slices(plans, verify=verify, force=force, progress=bars)

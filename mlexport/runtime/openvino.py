@@ -52,7 +52,9 @@ class OpenVinoEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Float32:
         """Vectors, float32 [texts, dim], L2-normalised."""
-        return in_batches(self.token_ids(texts), self.dim, self.text.pad_id, self._run)
+        sizes = self.compiled.input("input_ids").get_partial_shape()
+        shape = tuple(sizes.to_shape()) if sizes.is_static else None
+        return in_batches(self.token_ids(texts), self.dim, self._run, pad_id=self.text.pad_id, shape=shape)
 
     def close(self) -> None:
         """Release the compiled model."""

@@ -45,7 +45,10 @@ class OrtEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Float32:
         """Vectors, float32 [texts, dim], L2-normalised."""
-        return in_batches(self.token_ids(texts), self.dim, self.text.pad_id, self._run)
+        sizes = self.session.get_inputs()[0].shape
+        # Names stand for axes of any length
+        shape = None if any(isinstance(size, str) for size in sizes) else tuple(sizes)
+        return in_batches(self.token_ids(texts), self.dim, self._run, pad_id=self.text.pad_id, shape=shape)
 
     def close(self) -> None:
         """Release the session."""

@@ -48,6 +48,8 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     graph = embedder_graph(sub, {row.name: row.scheme for row in plan})
     model = graph.build({"mlexport.spec": sub.spec.name, "mlexport.model": sub.checkpoint.name})
     name = Path("onnx") / _FILES[_precision(plan)]
+    if sub.shape is not None:
+        name = name.with_stem(f"{name.stem}_{sub.shape[0]}x{sub.shape[1]}")
     (folder / name).parent.mkdir()
     write_model(model, graph.b.weights, folder / name, advance)
     write_json(folder / "config.json", sub.config.raw)
@@ -64,11 +66,13 @@ def embedder_graph(sub: SubModel, schemes: Mapping[str, str]) -> EmbedderGraph:
         schemes: tensor name -> a key of `matmul.SCHEMES`, or of `table.LOOKUPS` for what is looked up.
     """
     from mlexport.export.onnx.graph import EmbedderGraph, Options, Source  # noqa: PLC0415
+    from mlexport.export.onnx.static import StaticGraph  # noqa: PLC0415
 
     tensors = {name: tensor for name, tensor in sub.tensors.items() if name != TABLE or sub.factors is None}
     if sub.factors is not None:
         tensors |= dict(zip((TABLE_LEFT, TABLE_RIGHT), sub.factors, strict=True))
-    return EmbedderGraph(Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim), Options())
+    source = Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim)
+    return EmbedderGraph(source, Options()) if sub.shape is None else StaticGraph(source, *sub.shape)
 
 
 def _precision(plan: Sequence[TensorPlan]) -> str:

@@ -23,10 +23,12 @@ class StaticGraph(EmbedderGraph):
 
     def __init__(self, source: Source, batch: int, length: int) -> None:
         super().__init__(source, Options(broadcast=False))
-        self.b = Builder(OPSET)
+        # Blocks of int4 are dequantised since opset 21; for OpenVINO alone
+        self.b = Builder(21 if "int4_sym" in source.schemes.values() else OPSET)
         self.batch, self.tokens = batch, length
         self.ids = ir.val("input_ids", ir.DataType.INT64, [batch, length])
         self.mask = ir.val("attention_mask", ir.DataType.INT64, [batch, length])
+        self.inputs = [self.ids, self.mask]
 
     def _positions(self) -> None:
         b, c = self.b, self.config
