@@ -2,10 +2,9 @@
 
     python benchmarks/demo_model/picture.py [--demo mlexport/data/demo] [--out docs/size-quality.svg]
 
-Quality is evaluation.json's (float32 vectors, all dims). Size is computed from the shapes in config.json: matrices at
-8 bits, 34 bytes for 32 weights (GGUF's q8_0; ONNX int8 in blocks of 32 weighs the same), norms in float32, plus the
-tokenizer's strings. A table kept whole is GGUF's; a cut to rank r is kept as its factors U·V. The file is the same,
-byte for byte, for the same numbers and the same matplotlib.
+Quality is evaluation.json's (float32 vectors, all dims). Size is that of the weights, as `mlexport slice --dry-run
+--json` counts them: the whole table in GGUF q8_0, which stores it folded; the cuts to a rank in ONNX int8, which keeps
+the table as its factors U·V. The same numbers give the same file, byte for byte, with the same matplotlib.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 
@@ -27,11 +27,10 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 ROOT = Path(__file__).resolve().parents[2]
-Q8_0_BYTES = 34 / 32
 # Paul Tol's bright scheme: told apart by the colour-blind too
 COLOURS = {None: "#4477aa", 64: "#228833", 32: "#ee6677"}
 MARKERS = {None: "o", 64: "s", 32: "^"}
-LABELS = {None: "whole table (GGUF q8_0)", 64: "table of rank 64, as U·V", 32: "table of rank 32, as U·V"}
+LABELS = {None: "whole table, GGUF q8_0", 64: "rank 64, ONNX int8", 32: "rank 32, ONNX int8"}
 PANELS = {
     "ndcg_at_10_english": "English",
     "ndcg_at_10_mean_of_languages": "mean of 16 languages",
@@ -58,34 +57,24 @@ class Point:
     quality: dict[str, float]
 
 
-def megabytes(config: dict[str, Any], tokenizer_bytes: int, layers: int, rank: int | None) -> float:
-    """Size of a cut at 8 bits, in units of a million bytes."""
-    hidden, mlp, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    head = config["head_dim"]
-    queries, shared = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
-    table = vocabulary * hidden if rank is None else (vocabulary + hidden) * rank
-    layer = hidden * (2 * queries + 2 * shared + 3 * mlp)
-    norms = hidden + layers * (2 * hidden + 2 * head)
-    return (Q8_0_BYTES * (table + layers * layer) + 4 * norms + tokenizer_bytes) / 1e6
-
-
-def tokenizer_strings(file: Path) -> int:
-    """Bytes of tokens and merges as GGUF keeps them: 8 bytes of length before each, 4 of a token's type."""
-    model = json.loads(file.read_text(encoding="utf-8"))["model"]
-    tokens = sum(len(token.encode()) + 12 for token in model["vocab"])
-    merges = (merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"])
-    return tokens + sum(len(merge.encode()) + 8 for merge in merges)
+def megabytes(demo: Path, layers: int, rank: int | None) -> float:
+    """Weights of a cut at 8 bits, in units of a million bytes."""
+    cut = ["--layers", str(layers)] + ([] if rank is None else ["--rank", str(rank)])
+    kind = ["--target", "gguf" if rank is None else "onnx", "--precision", "int8", "--dry-run", "--json"]
+    command = [sys.executable, "-m", "mlexport", "slice", "--model", str(demo), *cut, *kind]
+    [plan] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    after = plan["sizes"]["after"]
+    return (after["table_bytes"] + after["body_bytes"]) / 1e6
 
 
 def points(demo: Path) -> list[Point]:
     """Every depth × (whole table, rank 64, rank 32), all dims."""
     config, evaluation = (json.loads((demo / name).read_text()) for name in ("config.json", "evaluation.json"))
-    strings = tokenizer_strings(demo / "tokenizer.json")
     return [
         Point(
             layers=row["layers"],
             rank=row["rank"],
-            size=megabytes(config, strings, row["layers"], row["rank"]),
+            size=megabytes(demo, row["layers"], row["rank"]),
             quality={panel: row[panel] for panel in PANELS},
         )
         for row in evaluation["grid"]
@@ -130,7 +119,7 @@ def draw_panel(axes: Axes, drawn: list[Point], panel: str) -> None:
         sizes, qualities = [p.size for p in line], [p.quality[panel] for p in line]
         axes.plot(sizes, qualities, color=colour, marker=MARKERS[rank], markersize=6, linewidth=1.6, label=LABELS[rank])
     axes.set_title(PANELS[panel], fontsize=12, loc="left")
-    axes.set_xlabel("size in MB")
+    axes.set_xlabel("weights in MB")
     axes.set_xlim(0, 12.6)
     axes.set_xticks(range(0, 13, 2))
     axes.grid(color="#dddddd", linewidth=0.8)
@@ -153,7 +142,7 @@ def draw(drawn: list[Point], documents: int, out: Path) -> None:
             0.012,
             f"The demo checkpoint on {documents} held-out Debian packages, all dims. Numbers beside points: layers. "
             "Quality: float32 vectors.\n"
-            "Size: computed from shapes, 34 bytes for 32 weights, norms in float32, tokenizer included.",
+            "Size: weights at 8 bits without the tokenizer, as mlexport slice --dry-run counts them.",
             ha="center",
             fontsize=8.5,
             color="#444444",
