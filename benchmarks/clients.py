@@ -1,7 +1,7 @@
 """One cut as an ONNX artifact in other projects' clients, against the same cut as a folder of safetensors.
 
 Prints the table of docs/clients.md. sentence-transformers' ONNX backend stands on optimum-onnx, which wants a
-transformers before 5: it gets an environment of its own.
+transformers before 5, its OpenVINO backend on optimum-intel: each gets an environment of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ CUT = {"layers": 4, "dim": 64}
 # The demo's limit in tokens
 LIMIT = 512
 OPTIMUM = ("optimum-onnx[onnxruntime]==0.1.0", "sentence-transformers==5.7.0", "transformers==4.57.6", "torch==2.13.0")
+OPTIMUM_INTEL = ("optimum-intel[openvino]==2.2.*", "sentence-transformers==5.7.0", "torch==2.13.0")
 # precision -> file under onnx/, dtype of transformers.js
 FILES = {
     "f32": ("model.onnx", "fp32"),
@@ -32,6 +33,7 @@ FILES = {
     "int8": ("model_quantized.onnx", "q8"),
     "int4": ("model_q4.onnx", "q4"),
 }
+OPENVINO_FILE = "openvino_model.xml"
 LOWEST = {"f32": 0.99999, "f16": 0.9999, "int8": 0.9, "int4": 0.75}
 
 
@@ -48,11 +50,17 @@ def main() -> None:
         mlexport.slice_model(**CUT, targets=("hf",), precision="f32", verify="off", out=Path(work) / "hf")
         expected = reference(Path(work) / "hf", texts)
         print("| client | file | lowest cosine of texts | lowest cosine of queries |\n|---|---|---|---|")
-        python = optimum_environment(environments / "optimum")
+        python = environment(environments / "optimum", OPTIMUM)
         for precision, folder in folders.items():
-            show(precision, in_python(python, folder, FILES[precision][0], texts), expected)
+            show(precision, FILES[precision][0], in_python(python, folder, FILES[precision][0], texts), expected)
         for precision, folder in folders.items():
-            show(precision, in_node(folder, FILES[precision][1], texts), expected)
+            show(precision, FILES[precision][0], in_node(folder, FILES[precision][1], texts), expected)
+        python = environment(environments / "intel", OPTIMUM_INTEL)
+        for precision in FILES:
+            folder = Path(work) / f"openvino-{precision}"
+            mlexport.slice_model(**CUT, targets=("openvino",), precision=precision, verify="off", out=folder)
+            script = Path(__file__).with_name("clients_openvino.py")
+            show(precision, f"{OPENVINO_FILE} ({precision})", ask([str(python), str(script), str(folder)], texts), expected)
     print(f"\nReference: sentence-transformers {version('sentence-transformers')},", end=" ")
     print(f"transformers {version('transformers')}, the hf artifact of the same cut. {len(texts)} texts.")
 
@@ -65,12 +73,14 @@ def reference(folder: Path, texts: list[str]) -> dict[str, Any]:
     return {"texts": model.encode(texts), "queries": model.encode(texts, prompt_name="query")}
 
 
-def optimum_environment(folder: Path) -> Path:
+def environment(folder: Path, packages: tuple[str, ...]) -> Path:
     """Its Python; made where it is missing."""
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *OPTIMUM], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        # optimum-intel asks for it and works without; its CUDA build does not go with a CPU build of torch
+        subprocess.run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"], check=True)
     return python
 
 
@@ -96,11 +106,11 @@ def ask(command: list[str], texts: list[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def show(precision: str, answers: list[dict[str, Any]], expected: dict[str, Any]) -> None:
+def show(precision: str, file: str, answers: list[dict[str, Any]], expected: dict[str, Any]) -> None:
     """A row for each answer; stops at one below its precision's limit."""
     for answer in answers:
         lowest = [float((np.array(answer[kind]) * expected[kind]).sum(axis=1).min()) for kind in ("texts", "queries")]
-        print(f"| {answer['client']} | {FILES[precision][0]} | {lowest[0]:.6f} | {lowest[1]:.6f} |", flush=True)
+        print(f"| {answer['client']} | {file} | {lowest[0]:.6f} | {lowest[1]:.6f} |", flush=True)
         if min(lowest) < LOWEST[precision]:
             sys.exit(f"below {LOWEST[precision]}")
 
