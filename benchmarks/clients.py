@@ -60,7 +60,8 @@ def main() -> None:
             folder = Path(work) / f"openvino-{precision}"
             mlexport.slice_model(**CUT, targets=("openvino",), precision=precision, verify="off", out=folder)
             script = Path(__file__).with_name("clients_openvino.py")
-            show(precision, f"{OPENVINO_FILE} ({precision})", ask([str(python), str(script), str(folder)], texts), expected)
+            answers = ask([str(python), str(script), str(folder)], texts)
+            show(precision, f"{OPENVINO_FILE} ({precision})", answers, expected)
     print(f"\nReference: sentence-transformers {version('sentence-transformers')},", end=" ")
     print(f"transformers {version('transformers')}, the hf artifact of the same cut. {len(texts)} texts.")
 
