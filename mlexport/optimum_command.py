@@ -1,7 +1,7 @@
 """`optimum-cli export mlexport …`: the command `mlexport slice` where users of optimum look for exporters.
 
-A wheel carries this file as `optimum/commands/register/register_mlexport.py` too: optimum-cli imports what lies in
-that namespace folder. An editable install has no such copy.
+An install puts this file at `optimum/commands/register/register_mlexport.py` too: optimum-cli imports what lies in
+that namespace folder.
 """
 
 from __future__ import annotations
