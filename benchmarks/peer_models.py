@@ -75,11 +75,23 @@ def openvino(file: Path, dim: int, precision: str | None = None) -> Run:
 
 def llama(file: Path, dim: int) -> Run:
     """llama.cpp; a batch is one text after the other."""
+    import logging  # noqa: PLC0415
+
     from llama_cpp import Llama  # noqa: PLC0415
     from llama_cpp import llama_cpp as api  # noqa: PLC0415
 
-    model = Llama(str(file), embedding=True, n_ctx=8192, n_batch=8192, n_ubatch=512, n_threads=THREADS, verbose=False)
-    model.context_params.n_threads_batch = THREADS
+    model = Llama(
+        str(file),
+        embedding=True,
+        n_ctx=8192,
+        n_batch=8192,
+        n_ubatch=512,
+        n_threads=THREADS,
+        n_threads_batch=THREADS,
+        verbose=False,
+    )
+    # A line on standard error for every text else
+    logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL)
 
     def run(ids: Ids) -> NDArray[np.float32]:
         rows = []

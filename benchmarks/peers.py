@@ -29,7 +29,6 @@ from measure import measure
 
 RESULTS = Path(__file__).parent / "results"
 LAYERS, DIM = 8, 128
-SHAPES = ((1, 16), (1, 128), (1, 512), (8, 16), (8, 128))
 OURS = (
     ("onnx", "f32"),
     ("onnx", "int8"),
@@ -135,6 +134,9 @@ def main() -> None:
     parser.add_argument("--model", help="a checkpoint; by default random weights in real shapes")
     parser.add_argument("--name", default="real")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--shapes", nargs="+", metavar="BATCHxTOKENS", default=["1x16", "1x128", "1x512", "8x16", "8x128"]
+    )
     args = parser.parse_args()
     model = args.model or str(args.work / "model")
     if args.model is None and not (args.work / "model" / "V.pth").exists():
@@ -149,10 +151,11 @@ def main() -> None:
         print(f"export {name:24} {seconds:7.1f} s {peak / 1e6:8.0f} MB", flush=True)
     contestants = models(place)
     found = {}
-    for shape in SHAPES:
-        found["x".join(map(str, shape))] = rows = latencies(contestants, shape, args.rounds)
+    for shape in args.shapes:
+        batch, tokens = map(int, shape.split("x"))
+        found[shape] = rows = latencies(contestants, (batch, tokens), args.rounds)
         for name, row in rows.items():
-            print(f"{shape!s:9} {name:24} {row['median_ms']:9} ms  cosine {row['cosine']}", flush=True)
+            print(f"{shape:9} {name:24} {row['median_ms']:9} ms  cosine {row['cosine']}", flush=True)
     RESULTS.mkdir(exist_ok=True)
     result = {
         "what": f"{LAYERS} layers, {DIM} dims, of {args.model or 'random weights in real shapes'}; batch x tokens",
