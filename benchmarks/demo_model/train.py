@@ -1,7 +1,7 @@
 """Train the demo checkpoint with 3D Matryoshka losses, on a CPU or a GPU.
 
-    python benchmarks/demo_model/train.py --work WORK --minutes 66 70
-    python benchmarks/demo_model/train.py --work WORK --start FOLDER --minutes 66 70
+    python benchmarks/demo_model/train.py --work WORK --minutes 66
+    python benchmarks/demo_model/train.py --work WORK --start FOLDER --minutes 66 102
 
 Needs WORK/rows.jsonl, tokenizer.json, teacher.npy (corpus.py, train_tokenizer.py,
 teacher.py). Writes WORK/state.pt every 100 steps and resumes from it: learning
@@ -11,12 +11,13 @@ checkpoint (export.py's folder), with fresh optimisers; the first cycle is skipp
 and a teacher made anew gets the signs of axes that the checkpoint was trained on.
 
 Each step: one rank is sampled; the loss is a weighted mean over every depth being
-trained and every dim. Two cycles of the learning rate. In the first depth grows (4,
-8, then all 12 layers): new layers start as the identity, and a step of four layers
-costs a third. After it depth 1 alone, a bag of words, was within .02 nDCG@10 of the
-whole: the second cycle all but ignores the shallow depths, so that the layers are
-spent on what depth can add. Batches are pairs of title and lead, in the same
-language, sampled by language. Loss at a depth and dim:
+trained and every dim. In the first cycle of the learning rate depth grows (4, 8, then
+all 12 layers): new layers start as the identity, and a step of four layers costs a
+third. After it depth 1 alone, a bag of words, was within .02 nDCG@10 of the whole. A
+second cycle, which all but ignores the shallow depths, is what --minutes with two
+numbers adds; the checkpoint shipped is the first cycle's (README.md has what the
+second gave). Batches are pairs of title and lead, in the same language, sampled by
+language. Loss at a depth and dim:
   - soft-target contrastive: softmax of the similarities to the batch's teacher
     vectors against the softmax of the teacher's own similarities;
   - title to lead, half teacher's similarities, half the known pair;
@@ -227,7 +228,7 @@ def main() -> None:
         "--start", type=Path, help="exported checkpoint to begin the second cycle at, where there is no state.pt"
     )
     parser.add_argument(
-        "--minutes", type=float, nargs="+", default=[66, 70], help="time of each cycle, resumed parts included"
+        "--minutes", type=float, nargs="+", default=[66], help="time of each cycle, resumed parts included"
     )
     parser.add_argument("--batch", type=int, default=192, help="pairs of title and lead a step")
     parser.add_argument("--groups", type=int, default=6, help="length groups a batch runs in")
