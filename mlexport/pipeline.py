@@ -122,7 +122,7 @@ def slice_model(
         layers: decoder layers kept; None keeps all.
         rank: rank of the token table; None keeps the checkpoint's own table.
         dim: numbers of the vector kept; None keeps all.
-        targets: "gguf", "hf"; the checkpoint and the cut are shared.
+        targets: "gguf", "hf", "onnx", "openvino"; the checkpoint, the cut and the reference are shared.
         precision: one of the target's names, see `mlexport.spec.PRECISIONS`; None takes each target's default.
         table_precision: precision of the token table alone.
         out: folder of the artifact, or of one folder a target if there are several; None makes a name under `out/`.
@@ -216,7 +216,9 @@ def inspect(model: str) -> CheckpointFacts | Artifact:
     precision = resolve_precision(Target.GGUF, None)
     cuts = []
     for layers in checkpoint.trained_layers:
-        sub = cut(checkpoint, SubModelSpec(layers=layers, rank=None, dim=checkpoint.config.hidden))
+        spec = SubModelSpec(layers=layers, rank=None, dim=checkpoint.config.hidden)
+        # A folder that was cut by dim before has its full width no longer among the trained ones
+        sub = cut(checkpoint, spec, allow_untrained=True)
         sizes = plan_sizes(sub.spec, plan_tensors(sub, Target.GGUF, precision, None))
         cuts.append(CutSize(spec=sub.spec.name, target=Target.GGUF, precision=precision, sizes=sizes))
     return CheckpointFacts(checkpoint=checkpoint, sizes=checkpoint_sizes(checkpoint), cuts=tuple(cuts))

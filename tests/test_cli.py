@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -182,3 +183,10 @@ def test_the_library_names_are_all_there() -> None:
     assert all(getattr(mlexport, name) is not None for name in mlexport.__all__)
     with pytest.raises(AttributeError, match="no attribute 'slice_all'"):
         mlexport.slice_all  # noqa: B018
+
+
+def test_a_cut_folder_can_be_inspected_as_a_checkpoint(artifacts: Path, tmp_path: Path) -> None:
+    shutil.copytree(artifacts / "hf", tmp_path / "cut", ignore=shutil.ignore_patterns("mlexport.json"))
+    found = mlexport.inspect(str(tmp_path / "cut"))
+    assert found.checkpoint.trained_dims == (8, 16)
+    assert [cut.spec for cut in found.cuts] == ["L1-D64", "L2-D64"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,21 @@ def test_query_prompt_and_length_limit_travel(checkpoint: Path, tmp_path: Path) 
     ids = copy.tokenizer(long, truncation=True, max_length=copy.max_seq_length)["input_ids"]
     assert len(ids) == copy.max_seq_length
     assert ids[-1] == copy.tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("before", [None, {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}])
+def test_the_end_token_is_appended_where_the_checkpoint_does_not(
+    tmp_path: Path, before: dict[str, object] | None
+) -> None:
+    bare = make_tiny(tmp_path / "bare", append_eos=False)
+    path = bare / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"post_processor": before}))
+    write_hf(bare, tmp_path / "hf", "L2-D32")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    plain = AutoTokenizer.from_pretrained(bare)
+    for text in TEXTS:
+        assert tokenizer(text)["input_ids"] == [*plain(text)["input_ids"], plain.eos_token_id]
+    whole = make_tiny(tmp_path / "whole", append_eos=True)
+    expected = hand_cut(whole, TEXTS, layers=2, rank=None, dim=32, max_length=64)
+    vectors = SentenceTransformer(str(tmp_path / "hf"), device="cpu").encode(TEXTS)
+    assert (vectors * expected).sum(axis=1).min() >= 0.99999

@@ -3,8 +3,9 @@
 The weights are compressed in the graph already (see `matmul._compressed`), from the checkpoint's rows, a block at a
 time. NNCF's compress_weights (3.4) gives constants of the same form, but needs the whole model in float32 first, and
 loses more: on the demo's L8-R128-D128 mean cosine .9991 in int8 and .969 in int4, for .9992 and .981 here. It also
-fails on this graph now and then, in a process that compiled a model before, with "Could not find a node Gather_…": it
-looks up every consumer of an output by name, and one of them is not among the nodes that the model itself lists.
+failed on this graph now and then, in a process that had compiled a model before, with "Could not find a node
+Gather_…". As its traceback reads, an output has a consumer that is not among the nodes which the model itself lists;
+that this is the cause was not confirmed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mlexport.artifact import TensorPlan
 from mlexport.errors import missing_extra
 from mlexport.export.files import copy_text_files, write_json
 from mlexport.export.modules import write_modules
-from mlexport.export.onnx import embedder_graph
+from mlexport.export.onnx import embedder_graph, matrix_scheme
 from mlexport.model import SubModel
 from mlexport.spec import INFERENCE_PRECISION
 
@@ -54,7 +55,7 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     with TemporaryDirectory(dir=folder, prefix="graph-") as work:
         graph = Path(work) / "model.onnx"
         _write_graph(sub, plan, graph, advance)
-        _convert(graph, folder / _FILE, computed_in_f32=_precision(plan) in _COMPUTED_IN_F32)
+        _convert(graph, folder / _FILE, computed_in_f32=matrix_scheme(plan) in _COMPUTED_IN_F32)
     write_json(folder / "config.json", sub.config.raw)
     copy_text_files(sub, folder)
     # The graph's own output is cut and normalised already
@@ -78,8 +79,3 @@ def _convert(graph: Path, path: Path, *, computed_in_f32: bool) -> None:
         model.set_rt_info("f32", list(INFERENCE_PRECISION))
     # The plan has said what is f16
     ov.save_model(model, path, compress_to_fp16=False)
-
-
-def _precision(plan: Sequence[TensorPlan]) -> str:
-    """The scheme of the layers' matrices; a fallback among them is integers too."""
-    return next(row.scheme for row in plan if row.name.endswith("_proj.weight"))

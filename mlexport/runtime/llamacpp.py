@@ -94,7 +94,7 @@ class LlamaEmbedder:
         parameters.embeddings = True
         # A pooled batch in several micro-batches is only right for causal attention: said, not left to a default
         parameters.attention_type = self.api.LLAMA_ATTENTION_TYPE_CAUSAL
-        # The default cache rounds keys and values to f16: cosine .99998 on random weights, for 0.1 MB a thousand tokens
+        # The default cache rounds keys and values to f16, and the worst of random weights to cosine .99998
         parameters.type_k = parameters.type_v = _F32
         parameters.flash_attn_type = self.api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         # Half of the logical cores, as llama-cpp-python does: ggml's threads spin while they wait for each other,

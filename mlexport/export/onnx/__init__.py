@@ -47,7 +47,7 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
 
     graph = embedder_graph(sub, {row.name: row.scheme for row in plan})
     model = graph.build({"mlexport.spec": sub.spec.name, "mlexport.model": sub.checkpoint.name})
-    name = Path("onnx") / _FILES[_precision(plan)]
+    name = Path("onnx") / _FILES[matrix_scheme(plan)]
     if sub.shape is not None:
         name = name.with_stem(f"{name.stem}_{sub.shape[0]}x{sub.shape[1]}")
     (folder / name).parent.mkdir()
@@ -75,6 +75,6 @@ def embedder_graph(sub: SubModel, schemes: Mapping[str, str]) -> EmbedderGraph:
     return EmbedderGraph(source, Options()) if sub.shape is None else StaticGraph(source, *sub.shape)
 
 
-def _precision(plan: Sequence[TensorPlan]) -> str:
-    """The scheme of the layers' matrices: all have the same."""
+def matrix_scheme(plan: Sequence[TensorPlan]) -> str:
+    """The scheme of the layers' matrices; what narrow ones fall back to is of the same kind."""
     return next(row.scheme for row in plan if row.name.endswith("_proj.weight"))
