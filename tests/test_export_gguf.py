@@ -14,14 +14,12 @@ from transformers import AutoTokenizer
 
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import CheckpointError
-from mlexport.export import gguf as exporter
 from mlexport.probes import PROBES, over_long
-from mlexport.quantize.plan import plan_tensors
 from mlexport.runtime.llamacpp import LlamaEmbedder
-from mlexport.slicing import cut
 from mlexport.spec import PRECISIONS, SubModelSpec, Target
 from tests.reference import hand_cut
 from tests.tiny import make_tiny
+from tests.written import write_cut
 
 MAX_LENGTH = 64
 TEXTS = [probe.text for probe in PROBES] + [over_long(MAX_LENGTH).text]
@@ -29,13 +27,7 @@ NAMES = sorted(set(PRECISIONS[Target.GGUF].values()))
 
 
 def write_gguf(checkpoint: Path, out: Path, spec: str, precision: str = "f32", table: str | None = None) -> Path:
-    sub = cut(open_checkpoint(str(checkpoint)), SubModelSpec.parse(spec), allow_untrained=True)
-    out.mkdir(exist_ok=True)
-    plan = plan_tensors(sub, Target.GGUF, precision, table)
-    written: list[int] = []
-    name = exporter.write(sub, plan, out, written.append)
-    assert sum(written) == sum(row.bytes for row in plan)
-    return out / name
+    return write_cut(checkpoint, out, spec, target="gguf", precision=precision, table=table)[1]
 
 
 def embedder(checkpoint: Path, file: Path, dim: int) -> LlamaEmbedder:

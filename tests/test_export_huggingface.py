@@ -11,25 +11,18 @@ from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
-from mlexport.checkpoint import open_checkpoint
-from mlexport.export import huggingface
 from mlexport.probes import PROBES
-from mlexport.quantize.plan import plan_tensors
-from mlexport.slicing import cut
-from mlexport.spec import SubModelSpec, Target
+from mlexport.spec import SubModelSpec
 from tests.reference import hand_cut
 from tests.tiny import make_tiny
+from tests.written import write_cut
 
 TEXTS = [probe.text for probe in PROBES]
 
 
 def write_hf(checkpoint: Path, out: Path, spec: str, precision: str = "f32") -> None:
-    sub = cut(open_checkpoint(str(checkpoint)), SubModelSpec.parse(spec), allow_untrained=True)
-    out.mkdir(exist_ok=True)
-    plan = plan_tensors(sub, Target.HF, precision, None)
-    written: list[int] = []
-    assert huggingface.write(sub, plan, out, written.append) == "."
-    assert sum(written) == sum(row.bytes for row in plan)
+    _, folder = write_cut(checkpoint, out, spec, target="hf", precision=precision)
+    assert folder == out
 
 
 @pytest.fixture(scope="module")

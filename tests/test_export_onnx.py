@@ -16,17 +16,15 @@ import torch
 from onnxruntime.capi import _pybind_state as kernels
 from transformers import AutoModel, AutoTokenizer
 
-from mlexport.checkpoint import open_checkpoint
-from mlexport.export import onnx as exporter
 from mlexport.model import SubModel
 from mlexport.probes import PROBES, over_long
 from mlexport.quantize.blocks import block_rows, int8_rows
 from mlexport.quantize.plan import plan_tensors
 from mlexport.runtime.ort import OrtEmbedder
-from mlexport.slicing import cut
 from mlexport.spec import PRECISIONS, SubModelSpec, Target
 from tests.reference import hand_cut
 from tests.tiny import make_tiny
+from tests.written import write_cut
 
 MAX_LENGTH = 64
 TEXTS = [probe.text for probe in PROBES] + [over_long(MAX_LENGTH).text]
@@ -37,13 +35,7 @@ Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def write_onnx(
     checkpoint: Path, out: Path, spec: str, precision: str = "f32", table: str | None = None
 ) -> tuple[SubModel, Path]:
-    sub = cut(open_checkpoint(str(checkpoint)), SubModelSpec.parse(spec), allow_untrained=True)
-    out.mkdir(exist_ok=True)
-    plan = plan_tensors(sub, Target.ONNX, precision, table)
-    written: list[int] = []
-    name = exporter.write(sub, plan, out, written.append)
-    assert sum(written) == sum(row.bytes for row in plan)
-    return sub, out / name
+    return write_cut(checkpoint, out, spec, target="onnx", precision=precision, table=table)
 
 
 def in_ort(file: Path) -> Run:

@@ -13,16 +13,15 @@ from transformers import AutoTokenizer
 
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import ArtifactError
-from mlexport.export import openvino as exporter
 from mlexport.model import TABLE_LEFT, TABLE_RIGHT, SubModel
 from mlexport.probes import PROBES, over_long
 from mlexport.quantize.plan import plan_tensors
 from mlexport.runtime.openvino import OpenVinoEmbedder
-from mlexport.slicing import cut
 from mlexport.spec import PRECISIONS, SubModelSpec, Target
 from tests.reference import hand_cut
 from tests.test_export_onnx import padded
 from tests.tiny import make_tiny
+from tests.written import write_cut
 
 MAX_LENGTH = 64
 TEXTS = [probe.text for probe in PROBES] + [over_long(MAX_LENGTH).text]
@@ -34,13 +33,9 @@ FILE = "openvino/openvino_model.xml"
 def write_ir(
     checkpoint: Path, out: Path, spec: str, precision: str = "f32", table: str | None = None
 ) -> tuple[SubModel, Path]:
-    sub = cut(open_checkpoint(str(checkpoint)), SubModelSpec.parse(spec), allow_untrained=True)
-    out.mkdir(exist_ok=True)
-    plan = plan_tensors(sub, Target.OPENVINO, precision, table)
-    written: list[int] = []
-    assert exporter.write(sub, plan, out, written.append) == FILE
-    assert sum(written) == sum(row.bytes for row in plan)
-    return sub, out / FILE
+    sub, file = write_cut(checkpoint, out, spec, target="openvino", precision=precision, table=table)
+    assert file == out / FILE
+    return sub, file
 
 
 def constants(file: Path) -> Counter[str]:

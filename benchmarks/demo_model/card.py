@@ -13,30 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from evaluation_set import NAMES
+
 DEMO = Path(__file__).resolve().parents[2] / "mlexport" / "data" / "demo"
 TEXT = Path(__file__).with_name("card.md")
 BARS = {
     "english": "English nDCG@10, whole model",
     "mean_of_languages": "nDCG@10, mean of the languages, whole model",
     "full_over_depth_1": "English nDCG@10 of the whole model over depth 1's",
-}
-NAMES = {
-    "cs": "Czech",
-    "da": "Danish",
-    "de": "German",
-    "en": "English",
-    "es": "Spanish",
-    "fr": "French",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "pt_BR": "Portuguese (Brazil)",
-    "ru": "Russian",
-    "sk": "Slovak",
-    "uk": "Ukrainian",
-    "zh_CN": "Chinese (simplified)",
 }
 
 

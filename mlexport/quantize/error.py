@@ -10,11 +10,11 @@ from mlexport.artifact import TableError, TensorPlan
 from mlexport.model import TABLE, TABLE_LEFT, SubModel
 from mlexport.quantize.blocks import block_rows, restored_rows, row_errors
 from mlexport.quantize.ggml import GGML_TYPES, packer
+from mlexport.quantize.graph_plan import BITS
 from mlexport.quantize.plan import BLOCKS
 from mlexport.spec import Target
 from mlexport.tensors import Float32
 
-_BITS = {"int8_b32": 8, "int4_b32": 4}
 _EXACT = ("f32",)
 
 
@@ -41,7 +41,7 @@ def _round_trip(target: Target, scheme: str) -> Callable[[Float32], Float32]:
         return lambda rows: rows.astype(np.float16).astype(np.float32)
     if target is Target.GGUF or scheme == "bf16":
         return _through_ggml(scheme)
-    bits = _BITS[scheme]
+    bits = BITS[scheme]
 
     def through_blocks(rows: Float32) -> Float32:
         stored, scales = block_rows(rows, bits)

@@ -12,7 +12,7 @@ from mlexport.quantize.blocks import BLOCK
 from mlexport.tensors import LazyTensor
 
 _FLOAT_BYTES = {"f32": 4, "f16": 2}
-_BITS = {"int8": 8, "int8_sym": 8, "int4_sym": 4, "int8_b32": 8, "int4_b32": 4}
+BITS = {"int8": 8, "int8_sym": 8, "int4_sym": 4, "int8_b32": 8, "int4_b32": 4}
 _ONE_SCALE_A_ROW = ("int8", "int8_sym")
 _TABLE_SCALE_BYTES = 2
 
@@ -120,4 +120,4 @@ def _bytes(shape: tuple[int, ...], scheme: str, scale_bytes: int) -> int:
     if scheme in _ONE_SCALE_A_ROW:
         return rows * columns + rows * scale_bytes
     blocks = rows * -(-columns // BLOCK)
-    return blocks * (BLOCK * _BITS[scheme] // 8 + scale_bytes)
+    return blocks * (BLOCK * BITS[scheme] // 8 + scale_bytes)
