@@ -44,10 +44,10 @@ def main() -> None:
     environments = parser.parse_args().environments
     texts = [probe.text for probe in PROBES] + [over_long(LIMIT).text]
     with tempfile.TemporaryDirectory() as work:
-        folders = {p: Path(work) / p for p in FILES}
-        for precision, folder in folders.items():
-            mlexport.slice_model(**CUT, targets=("onnx",), precision=precision, verify="off", out=folder)
-        mlexport.slice_model(**CUT, targets=("hf",), precision="f32", verify="off", out=Path(work) / "hf")
+        # One folder with every precision, as clients find them in a repository
+        folders = dict.fromkeys(FILES, Path(work) / "onnx")
+        write("onnx", tuple(FILES), Path(work) / "onnx")
+        write("hf", ("f32",), Path(work) / "hf")
         expected = reference(Path(work) / "hf", texts)
         print("| client | file | lowest cosine of texts | lowest cosine of queries |\n|---|---|---|---|")
         python = environment(environments / "optimum", OPTIMUM)
@@ -58,12 +58,18 @@ def main() -> None:
         python = environment(environments / "intel", OPTIMUM_INTEL)
         for precision in FILES:
             folder = Path(work) / f"openvino-{precision}"
-            mlexport.slice_model(**CUT, targets=("openvino",), precision=precision, verify="off", out=folder)
+            write("openvino", (precision,), folder)
             script = Path(__file__).with_name("clients_openvino.py")
             answers = ask([str(python), str(script), str(folder)], texts)
             show(precision, f"{OPENVINO_FILE} ({precision})", answers, expected)
     print(f"\nReference: sentence-transformers {version('sentence-transformers')},", end=" ")
     print(f"transformers {version('transformers')}, the hf artifact of the same cut. {len(texts)} texts.")
+
+
+def write(target: str, precisions: tuple[str, ...], out: Path) -> None:
+    """The cut as an artifact."""
+    request = mlexport.SliceRequest(**CUT, targets=(target,), precisions=precisions, out=out)
+    mlexport.slice_model(request, verify="off")
 
 
 def reference(folder: Path, texts: list[str]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def models(place: Path) -> dict[str, tuple[Path, peer_models.Run]]:
     loaders = {"onnx": peer_models.onnx, "openvino": peer_models.openvino, "gguf": peer_models.llama}
     for target, precision in OURS:
         folder = place / f"{target}-{precision}"
-        file = folder / json.loads((folder / "mlexport.json").read_text(encoding="utf-8"))["model_file"]
+        file = folder / json.loads((folder / "mlexport.json").read_text(encoding="utf-8"))["variants"][0]["model_file"]
         found[f"{target} {precision}"] = (file, loaders[target](file, DIM))
     file = place / "optimum-f32" / "model.onnx"
     found["optimum onnx f32"] = (file, peer_models.onnx(file, DIM))

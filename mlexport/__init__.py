@@ -2,7 +2,8 @@
 
     import mlexport
 
-    [result] = mlexport.slice_model("demo", layers=8, dim=128, out=Path("out/demo"))
+    request = mlexport.SliceRequest(model="demo", layers=8, dim=128, out=Path("out/demo"))
+    [result] = mlexport.slice_model(request)
     with mlexport.open_artifact(Path("out/demo")) as model:
         vectors = model.embed(["edit photos"], query=True)
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mlexport.model import Checkpoint, SubModel
     from mlexport.opened import OpenArtifact, open_artifact, search
     from mlexport.pipeline import inspect, plan_slice, slice_model, verify_artifact
+    from mlexport.request import SliceRequest
     from mlexport.spec import SubModelSpec, Target
 
 _PLACES = {
@@ -30,6 +32,7 @@ _PLACES = {
     "model": ("Checkpoint", "SubModel"),
     "opened": ("OpenArtifact", "open_artifact", "search"),
     "pipeline": ("inspect", "plan_slice", "slice_model", "verify_artifact"),
+    "request": ("SliceRequest",),
     "spec": ("SubModelSpec", "Target"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
@@ -39,6 +42,7 @@ __all__ = [
     "Checkpoint",
     "MlexportError",
     "OpenArtifact",
+    "SliceRequest",
     "SubModel",
     "SubModelSpec",
     "Target",

@@ -14,9 +14,11 @@ from mlexport.errors import ArtifactError
 from mlexport.model import TextFacts
 
 MANIFEST = "mlexport.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # A manifest lists a few hundred tensors; anything larger is not one
 _MANIFEST_LIMIT_BYTES = 16 * 2**20
+# What a model file takes
+IDS, TEXT = "ids", "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +90,47 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One model file of an artifact.
+
+    Attributes:
+        precision: the format's own name.
+        table_precision: as asked for; None where the precision decides the table's scheme, which the plan shows.
+        takes: "ids" (token ids and mask; GGUF: what llama.cpp makes of a text), or "text" (strings, the tokenizer
+            inside).
+        model_file: what a runtime opens, relative to the folder; "." for hf.
+        sizes: `layers`, `dim`, `table_parameters`, `body_parameters`, `table_bytes`, `body_bytes`.
+        table_error: what quantising cost the token table; None where it is exact, or was not verified.
+    """
+
+    precision: str
+    table_precision: str | None
+    takes: str
+    model_file: str
+    sizes: Mapping[str, int]
+    plan: tuple[TensorPlan, ...]
+    table_error: TableError | None
+    verification: VerifyReport
+
+    @property
+    def name(self) -> str:
+        """What `--variant` calls it."""
+        return variant_name(self.precision, self.takes)
+
+
+def variant_name(precision: str, takes: str) -> str:
+    """The precision, with "-text" behind it where the tokenizer is inside."""
+    return precision if takes == IDS else f"{precision}-{takes}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """mlexport.json as data. `model_file` is the file (or folder, "." for hf) that a runtime opens.
+    """mlexport.json as data: one cut in one format, in one precision or several.
 
     source: what opens the checkpoint again: "demo", a hub id with its revision, or the folder it was read from.
-    table_precision: as asked for; None where the precision decides the table's scheme, which the plan shows.
-    sizes: `before` and `after`, each with `layers`, `dim`, `table_parameters`, `body_parameters`,
-    `table_bytes`, `body_bytes`.
+    before: sizes of the checkpoint, as `Variant.sizes`.
     text: TextFacts as a mapping.
-    table_error: what quantising cost the token table; None where it is exact, or was not verified.
+    variants: at least one; the first is opened when nothing else is said.
     """
 
     format_version: int
@@ -106,18 +140,28 @@ class Manifest:
     source: str
     spec: str
     target: str
-    precision: str
-    table_precision: str | None
-    model_file: str
     hidden: int
     text: Mapping[str, object]
-    sizes: Mapping[str, Mapping[str, int]]
+    before: Mapping[str, int]
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
-    plan: tuple[TensorPlan, ...]
-    table_error: TableError | None
-    verification: VerifyReport
+    variants: tuple[Variant, ...]
     files: tuple[FileEntry, ...]
+
+    def variant(self, name: str | None = None) -> Variant:
+        """The variant of a name; the first without one.
+
+        Raises:
+            ArtifactError: no such variant.
+        """
+        if name is None:
+            return self.variants[0]
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise ArtifactError(
+            f"this artifact has no variant '{name}': choose from {', '.join(v.name for v in self.variants)}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +210,12 @@ def read_artifact(folder: Path) -> Artifact:
     artifact = Artifact(folder=folder, manifest=cast(Manifest, _strict(Manifest, data, "", folder / MANIFEST)))
     for entry in artifact.manifest.files:
         _check_file(folder, entry)
-    model_file = artifact.manifest.model_file
-    if model_file != "." and model_file not in {entry.path for entry in artifact.manifest.files}:
-        raise ArtifactError(f"{folder / MANIFEST}: model_file '{model_file}' is not among its files")
+    if not artifact.manifest.variants:
+        raise ArtifactError(f"{folder / MANIFEST} lists no variant. Make the artifact again")
+    known = {".", *(entry.path for entry in artifact.manifest.files)}
+    for variant in artifact.manifest.variants:
+        if variant.model_file not in known:
+            raise ArtifactError(f"{folder / MANIFEST}: model_file '{variant.model_file}' is not among its files")
     return artifact
 
 

@@ -28,17 +28,20 @@ class OpenArtifact:
 
     Attributes:
         artifact: folder and manifest.
+        variant: which of its model files.
         dim: numbers of a vector.
         prompts: prompt name -> text put before it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, variant: str | None = None) -> None:
         self.artifact = read_artifact(folder)
         manifest = self.artifact.manifest
+        self.variant = manifest.variant(variant)
         text = self.artifact.text
         self.prompts = text.prompts
         self.dim = SubModelSpec.parse(manifest.spec).dim
-        self._embedder = runtime.load(parse_target(manifest.target), folder, manifest.model_file, text, self.dim)
+        target, file = parse_target(manifest.target), self.variant.model_file
+        self._embedder = runtime.load(target, folder, file, text, self.dim, takes=self.variant.takes)
 
     @property
     def query_prompt(self) -> str | None:
@@ -98,14 +101,17 @@ class OpenArtifact:
         return np.concatenate(parts)
 
 
-def open_artifact(folder: Path | str) -> OpenArtifact:
+def open_artifact(folder: Path | str, variant: str | None = None) -> OpenArtifact:
     """Open an artifact in its own runtime.
 
+    Args:
+        variant: name of one of its model files, such as "int4_b32"; None takes the first.
+
     Raises:
-        ArtifactError: not an artifact, or a damaged one.
+        ArtifactError: not an artifact, a damaged one, or no such variant.
         MissingExtraError: its runtime is not installed.
     """
-    return OpenArtifact(Path(folder))
+    return OpenArtifact(Path(folder), variant)
 
 
 def search(
@@ -114,6 +120,7 @@ def search(
     *,
     corpus: Path | None = None,
     top: int = 10,
+    variant: str | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Search a corpus with an artifact.
@@ -122,6 +129,7 @@ def search(
         queries: one text each.
         corpus: file of documents, see `mlexport.search.read_documents`; None takes the built-in evaluation set.
         top: results a query.
+        variant: name of one of its model files; None takes the first.
 
     Raises:
         UsageError: no query, `top` below 1, or an unreadable corpus.
@@ -134,6 +142,6 @@ def search(
         raise UsageError(f"top is {top}: the least is 1")
     path = corpus or DEFAULT_CORPUS
     documents = read_documents(path)
-    with open_artifact(folder) as opened:
+    with open_artifact(folder, variant) as opened:
         found = opened.search(queries, documents, top=top, progress=progress)
         return SearchResult(corpus=path, documents=len(documents), prompt=opened.query_prompt, found=found)

@@ -17,7 +17,7 @@ _VALUES = {
     "rank": "rank of the token table",
     "dim": "numbers of a vector kept",
     "target": "gguf, hf, onnx or openvino; several with commas",
-    "precision": "f32, f16, int8, int4, or the format's own",
+    "precision": "f32, f16, int8, int4, or the format's own; several with commas",
     "table-precision": "precision of the token table alone",
     "static": "BATCHxTOKENS, fixed shapes for NPUs",
     "verify": "full, sample or off",

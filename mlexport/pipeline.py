@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,124 +11,96 @@ from mlexport import export
 from mlexport import verify as verification
 from mlexport.artifact import (
     FORMAT_VERSION,
+    IDS,
+    TEXT,
     Artifact,
     Manifest,
-    TableError,
+    Variant,
     VerifyReport,
     is_artifact,
     read_artifact,
     verify_files,
 )
 from mlexport.checkpoint import open_checkpoint
-from mlexport.commit import building, check_target, require_space
-from mlexport.errors import UsageError, VerificationError
+from mlexport.commit import Build, building, check_target, require_space
+from mlexport.errors import VerificationError
+from mlexport.model import SubModel
 from mlexport.places import folder_of, needed_bytes, source_of
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.error import table_error
 from mlexport.quantize.plan import plan_tensors
-from mlexport.results import CheckpointFacts, CutSize, SlicePlan, SliceResult, checkpoint_sizes, failure, plan_sizes
+from mlexport.request import CheckedRequest, SliceRequest, check
+from mlexport.results import (
+    CheckpointFacts,
+    CutSize,
+    SlicePlan,
+    SliceResult,
+    VariantPlan,
+    checkpoint_sizes,
+    failure,
+    plan_sizes,
+)
 from mlexport.slicing import cut, shortened
-from mlexport.spec import SubModelSpec, Target, parse_shape, parse_target, resolve_precision
+from mlexport.spec import SubModelSpec, Target, parse_target, resolve_precision
 
 
-def plan_slice(
-    model: str = "demo",
-    *,
-    layers: int | None = None,
-    rank: int | None = None,
-    dim: int | None = None,
-    targets: Sequence[str] = ("gguf",),
-    precision: str | None = None,
-    table_precision: str | None = None,
-    out: Path | None = None,
-    allow_untrained: bool = False,
-    text_in: bool = False,
-    static: str | None = None,
-    progress: Progress | None = None,
-) -> list[SlicePlan]:
+def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> list[SlicePlan]:
     """What `slice_model` would write, with exact sizes; nothing is written, no tensor is read.
 
-    Args and errors are those of `slice_model`.
+    Errors are those of `slice_model`.
     """
-    # Cheap checks of all options come before a checkpoint is opened, let alone downloaded
-    chosen = _targets(targets, text_in=text_in, static=static)
-    shape = None if static is None else parse_shape(static)
-    precisions = {target: resolve_precision(target, precision) for target in chosen}
-    tables = {t: None if table_precision is None else resolve_precision(t, table_precision) for t in chosen}
+    checked = check(request)
     steps = Steps(progress)
     with steps.step("load"):
-        checkpoint = open_checkpoint(model)
+        checkpoint = open_checkpoint(request.model)
     with steps.step("cut"):
         config = checkpoint.config
         whole = SubModelSpec(layers=config.layers, rank=None, dim=config.hidden)
-        spec = replace(
-            whole, **{k: v for k, v in {"layers": layers, "rank": rank, "dim": dim}.items() if v is not None}
-        )
-        sub = cut(checkpoint, spec, allow_untrained=allow_untrained, shape=shape)
+        asked = {"layers": request.layers, "rank": request.rank, "dim": request.dim}
+        spec = replace(whole, **{name: value for name, value in asked.items() if value is not None})
+        sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, shape=checked.shape)
     with steps.step("plan"):
-        rows = {target: tuple(plan_tensors(sub, target, precisions[target], tables[target])) for target in chosen}
+        variants = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
     return [
         SlicePlan(
-            source=source_of(checkpoint, model),
+            source=source_of(checkpoint, request.model),
             sub=sub,
             target=target,
-            precision=precisions[target],
-            table_precision=tables[target],
-            rows=rows[target],
-            out=folder_of(out, sub, target, (precisions[target], tables[target]), several=len(chosen) > 1),
-            text_in=text_in,
+            variants=variants[target],
+            out=folder_of(
+                request.out,
+                sub,
+                target,
+                [*checked.precisions[target], *filter(None, [checked.tables[target]])],
+                several=len(checked.targets) > 1,
+            ),
             steps=tuple(steps.done),
         )
-        for target in chosen
+        for target in checked.targets
     ]
 
 
-def _targets(names: Sequence[str], *, text_in: bool, static: str | None) -> list[Target]:
-    """The targets, each once."""
-    chosen = list(dict.fromkeys(parse_target(name) for name in names))
-    if not chosen:
-        raise UsageError(f"no target: choose from {', '.join(Target)}")
-    others = [target for target in chosen if target != Target.ONNX]
-    if text_in and others:
-        raise UsageError(f"--text-in is for target onnx, not for {', '.join(others)}: leave one of them out")
-    dynamic = [target for target in chosen if target not in (Target.ONNX, Target.OPENVINO)]
-    if static is not None and (dynamic or text_in):
-        other = "--text-in" if text_in else f"target {', '.join(dynamic)}"
-        raise UsageError(f"--static is for targets onnx and openvino, not with {other}: leave one of them out")
-    return chosen
+def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_in: bool) -> tuple[VariantPlan, ...]:
+    found = []
+    for precision in checked.precisions[target]:
+        rows = tuple(plan_tensors(sub, target, precision, checked.tables[target]))
+        ids = VariantPlan(
+            precision=precision,
+            table_precision=checked.tables[target],
+            takes=IDS,
+            rows=rows,
+            sizes=plan_sizes(sub.spec, rows),
+        )
+        found += [ids, replace(ids, takes=TEXT)] if text_in else [ids]
+    return tuple(found)
 
 
 def slice_model(
-    model: str = "demo",
-    *,
-    layers: int | None = None,
-    rank: int | None = None,
-    dim: int | None = None,
-    targets: Sequence[str] = ("gguf",),
-    precision: str | None = None,
-    table_precision: str | None = None,
-    out: Path | None = None,
-    allow_untrained: bool = False,
-    text_in: bool = False,
-    static: str | None = None,
-    verify: str = "full",
-    force: bool = False,
-    progress: Progress | None = None,
+    request: SliceRequest, *, verify: str = "full", force: bool = False, progress: Progress | None = None
 ) -> list[SliceResult]:
     """Cut a checkpoint, write it in each target's format, verify it, and commit it.
 
     Args:
-        model: "demo", a folder, or a hub id with an optional "@revision".
-        layers: decoder layers kept; None keeps all.
-        rank: rank of the token table; None keeps the checkpoint's own table.
-        dim: numbers of the vector kept; None keeps all.
-        targets: "gguf", "hf", "onnx", "openvino"; the checkpoint, the cut and the reference are shared.
-        precision: one of the target's names, see `mlexport.spec.PRECISIONS`; None takes each target's default.
-        table_precision: precision of the token table alone.
-        out: folder of the artifact, or of one folder a target if there are several; None makes a name under `out/`.
-        allow_untrained: cut where the checkpoint was not trained.
-        text_in: for "onnx", a second file with the tokenizer inside, which takes strings.
-        static: "BATCHxTOKENS", such as "1x128": fixed shapes for accelerators ("onnx", "openvino").
         verify: "full", "sample" or "off".
         force: replace an artifact at the target.
         progress: told about steps and bytes.
@@ -143,20 +115,7 @@ def slice_model(
         VerificationError: the vectors differ from the reference; that artifact is removed.
         MissingExtraError: a library of the target, or of the verification, is not installed.
     """
-    plans = plan_slice(
-        model,
-        layers=layers,
-        rank=rank,
-        dim=dim,
-        targets=targets,
-        precision=precision,
-        table_precision=table_precision,
-        out=out,
-        allow_untrained=allow_untrained,
-        text_in=text_in,
-        static=static,
-        progress=progress,
-    )
+    plans = plan_slice(request, progress=progress)
     return write_slices(plans, verify=verify, force=force, progress=progress)
 
 
@@ -176,28 +135,65 @@ def write_slices(
 def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, force: bool) -> SliceResult:
     """Write, verify and commit one planned artifact."""
     with building(plan.out, needed_bytes=needed_bytes(plan), force=force) as build:
-        with steps.step("write", plan.after.bytes * (2 if plan.text_in else 1)):
-            model_file = export.load(plan.target).write(plan.sub, plan.rows, build.folder, steps.progress.advance)
-            if plan.text_in:
-                export.write_text_in(plan.sub, plan.rows, build.folder / model_file, steps.progress.advance)
+        with steps.step("write", plan.bytes):
+            written = _write(plan, build, steps)
         with steps.step("verify"):
-            report = verification.verify(
-                reference,
-                plan.target,
-                precisions=_precisions(plan.precision, plan.table_precision),
-                folder=build.folder,
-                model_file=model_file,
+            reports = [
+                verification.verify(
+                    reference,
+                    plan.target,
+                    takes=variant.takes,
+                    precisions=variant.precisions,
+                    folder=build.folder,
+                    model_file=model_file,
+                )
+                for variant, model_file in zip(plan.variants, written, strict=True)
+            ]
+        _require_passed(plan, reports, steps)
+        with steps.step("table"):
+            # The table of a file that takes text is that of the one that takes ids
+            checked = {v.precision: v for v, r in zip(plan.variants, reports, strict=True) if r.status != "off"}
+            errors = {name: table_error(plan.sub, plan.target, variant.rows) for name, variant in checked.items()}
+        with steps.step("commit"):
+            variants = tuple(
+                Variant(
+                    precision=variant.precision,
+                    table_precision=variant.table_precision,
+                    takes=variant.takes,
+                    model_file=model_file,
+                    sizes=asdict(variant.sizes),
+                    plan=variant.rows,
+                    table_error=errors.get(variant.precision),
+                    verification=report,
+                )
+                for variant, model_file, report in zip(plan.variants, written, reports, strict=True)
             )
+            artifact = build.commit(_manifest(plan, variants))
+    return SliceResult(artifact=artifact, steps=tuple(steps.done))
+
+
+def _write(plan: SlicePlan, build: Build, steps: Steps) -> list[str]:
+    """Every variant's model file, relative to the folder."""
+    written: list[str] = []
+    for variant in plan.variants:
+        if variant.takes == TEXT:
+            # Planned right behind the file that takes ids
+            beside = written[-1]
+            name = export.load_text(plan.target).write_text_in(
+                plan.sub, variant.rows, build.folder, beside, steps.progress.advance
+            )
+        else:
+            name = export.load(plan.target).write(plan.sub, variant.rows, build.folder, steps.progress.advance)
+        written.append(name)
+    return written
+
+
+def _require_passed(plan: SlicePlan, reports: Sequence[VerifyReport], steps: Steps) -> None:
+    for variant, report in zip(plan.variants, reports, strict=True):
         if report.status == "failed":
             done = ", ".join(step.name for step in steps.done[:-1])
-            raise VerificationError(f"verify failed for {plan.label} after {done}: {failure(report)}. Nothing was kept")
-        lost = None
-        if report.status != "off":
-            with steps.step("table"):
-                lost = table_error(plan.sub, plan.target, plan.rows)
-        with steps.step("commit"):
-            artifact = build.commit(_manifest(plan, model_file, report, lost))
-    return SliceResult(artifact=artifact, steps=tuple(steps.done))
+            label = f"{plan.sub.spec.name} {plan.target} {variant.name}"
+            raise VerificationError(f"verify failed for {label} after {done}: {failure(report)}. Nothing was kept")
 
 
 def inspect(model: str) -> CheckpointFacts | Artifact:
@@ -225,29 +221,36 @@ def inspect(model: str) -> CheckpointFacts | Artifact:
 
 
 def verify_artifact(
-    folder: Path, mode: str = "full", *, model: str | None = None, progress: Progress | None = None
-) -> VerifyReport | None:
+    folder: Path,
+    mode: str = "full",
+    *,
+    variant: str | None = None,
+    model: str | None = None,
+    progress: Progress | None = None,
+) -> Mapping[str, VerifyReport]:
     """Check an artifact's files against its manifest, and its vectors against the checkpoint it was cut from.
 
     Args:
         mode: "full", "sample", or "off" for the files alone.
+        variant: name of the only one to compare; None compares all.
         model: the checkpoint, where it no longer is where the manifest says.
 
     Returns:
-        The comparison, its status "passed" or "failed"; None for "off".
+        Variant name -> the comparison, its status "passed" or "failed"; empty for "off".
 
     Raises:
-        ArtifactError: a file is missing or changed.
+        ArtifactError: a file is missing or changed, or there is no such variant.
         CheckpointError: the checkpoint cannot be opened.
     """
     verification.parse_mode(mode)
     steps = Steps(progress)
     artifact = read_artifact(folder)
     manifest = artifact.manifest
+    chosen = manifest.variants if variant is None else (manifest.variant(variant),)
     with steps.step("sha256", sum(entry.bytes for entry in manifest.files)):
         verify_files(artifact, steps.progress.advance)
     if mode == "off":
-        return None
+        return {}
     with steps.step("load"):
         checkpoint = open_checkpoint(model or manifest.source)
     with steps.step("cut"):
@@ -255,20 +258,20 @@ def verify_artifact(
         checkpoint = shortened(checkpoint, artifact.text.max_length)
         sub = cut(checkpoint, SubModelSpec.parse(manifest.spec), allow_untrained=True)
     with steps.step("verify"), verification.Reference(sub, mode) as reference:
-        return verification.verify(
-            reference,
-            parse_target(manifest.target),
-            precisions=_precisions(manifest.precision, manifest.table_precision),
-            folder=folder,
-            model_file=manifest.model_file,
-        )
+        return {
+            one.name: verification.verify(
+                reference,
+                parse_target(manifest.target),
+                takes=one.takes,
+                precisions=[one.precision, *filter(None, [one.table_precision])],
+                folder=folder,
+                model_file=one.model_file,
+            )
+            for one in chosen
+        }
 
 
-def _precisions(precision: str, table_precision: str | None) -> list[str]:
-    return [precision] if table_precision is None else [precision, table_precision]
-
-
-def _manifest(plan: SlicePlan, model_file: str, report: VerifyReport, lost: TableError | None) -> Manifest:
+def _manifest(plan: SlicePlan, variants: tuple[Variant, ...]) -> Manifest:
     checkpoint = plan.sub.checkpoint
     return Manifest(
         format_version=FORMAT_VERSION,
@@ -278,16 +281,11 @@ def _manifest(plan: SlicePlan, model_file: str, report: VerifyReport, lost: Tabl
         source=plan.source,
         spec=plan.sub.spec.name,
         target=plan.target.value,
-        precision=plan.precision,
-        table_precision=plan.table_precision,
-        model_file=model_file,
         hidden=checkpoint.config.hidden,
         text=asdict(checkpoint.text),
-        sizes={"before": asdict(plan.before), "after": asdict(plan.after)},
+        before=asdict(plan.before),
         untrained=plan.sub.untrained,
         notes=plan.sub.notes,
-        plan=plan.rows,
-        table_error=lost,
-        verification=report,
+        variants=variants,
         files=(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlexport.artifact import is_artifact
@@ -20,8 +21,7 @@ _MANIFEST_BYTES = 2**20
 def needed_bytes(plan: SlicePlan) -> int:
     """The tensors' exact bytes, what a target copies of the tokenizer, and the manifest."""
     files = (plan.sub.checkpoint.folder / name for name in _TEXT_FILES)
-    tensors = plan.after.bytes * (2 if plan.text_in else 1)
-    return tensors + sum(path.stat().st_size for path in files if path.exists()) + _MANIFEST_BYTES
+    return plan.bytes + sum(path.stat().st_size for path in files if path.exists()) + _MANIFEST_BYTES
 
 
 def source_of(checkpoint: Checkpoint, model: str) -> str:
@@ -31,13 +31,11 @@ def source_of(checkpoint: Checkpoint, model: str) -> str:
     return model if model == DEMO else str(checkpoint.folder.resolve())
 
 
-def folder_of(
-    out: Path | None, sub: SubModel, target: Target, precisions: tuple[str, str | None], *, several: bool
-) -> Path:
+def folder_of(out: Path | None, sub: SubModel, target: Target, precisions: Sequence[str], *, several: bool) -> Path:
     """Where a target's artifact goes: `out` itself, or one folder a target in it.
 
     Args:
-        precisions: of the model, and of its table where that was asked for.
+        precisions: of the model files, and of the table where that was asked for.
 
     Raises:
         ExportError: `out` is an artifact, where several targets need a folder each.
@@ -46,7 +44,7 @@ def folder_of(
         # A hub id is "owner/name", with a revision after "@"
         model = re.sub(r"[^\w.+-]", "-", sub.checkpoint.name.rsplit("/", 1)[-1].split("@", 1)[0])
         shape = [] if sub.shape is None else ["x".join(map(str, sub.shape))]
-        parts = [model, sub.spec.name, *shape, *([] if several else [target, *filter(None, precisions)])]
+        parts = [model, sub.spec.name, *shape, *([] if several else [target, *precisions])]
         out = Path("out") / "-".join(parts)
     if not several:
         return out

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from mlexport.artifact import Artifact, TensorPlan, VerifyReport
+from mlexport.artifact import Artifact, TensorPlan, VerifyReport, variant_name
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
 from mlexport.search import Hit
 from mlexport.spec import SubModelSpec, Target
@@ -74,26 +74,49 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VariantPlan:
+    """One model file before it is written.
+
+    Attributes:
+        precision, table_precision: the format's own names; the table's is None where the precision decides it.
+        takes: IDS or TEXT, see `mlexport.artifact.Variant`.
+        rows: one a tensor, exact.
+        sizes: of the rows.
+    """
+
+    precision: str
+    table_precision: str | None
+    takes: str
+    rows: tuple[TensorPlan, ...]
+    sizes: Sizes
+
+    @property
+    def name(self) -> str:
+        """As the written variant will be called."""
+        return variant_name(self.precision, self.takes)
+
+    @property
+    def precisions(self) -> list[str]:
+        """Of the body, and of the table where it was asked for."""
+        return [self.precision, *filter(None, [self.table_precision])]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlicePlan:
     """One artifact before it is written: nothing of a tensor has been read.
 
     Attributes:
         source: what opens the checkpoint again, as in the manifest.
-        precision, table_precision: the format's own names; the table's is None where the precision decides it.
-        rows: one a tensor, exact.
+        variants: its model files.
         out: folder it will lie in.
-        text_in: write a second file, with the tokenizer inside.
         steps: what planning took.
     """
 
     source: str
     sub: SubModel
     target: Target
-    precision: str
-    table_precision: str | None
-    rows: tuple[TensorPlan, ...]
+    variants: tuple[VariantPlan, ...]
     out: Path
-    text_in: bool = False
     steps: tuple[Step, ...]
 
     @property
@@ -102,14 +125,14 @@ class SlicePlan:
         return checkpoint_sizes(self.sub.checkpoint)
 
     @property
-    def after(self) -> Sizes:
-        """The artifact's sizes."""
-        return plan_sizes(self.sub.spec, self.rows)
+    def bytes(self) -> int:
+        """Bytes of all tensors of all variants."""
+        return sum(variant.sizes.bytes for variant in self.variants)
 
     @property
     def label(self) -> str:
-        """Cut, target and precision in words, such as "L8-D128 gguf q8_0"."""
-        return f"{self.sub.spec.name} {self.target} {self.precision}"
+        """Cut, target and precisions in words, such as "L8-D128 gguf q8_0"."""
+        return f"{self.sub.spec.name} {self.target} {', '.join(variant.name for variant in self.variants)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +187,7 @@ class SearchResult:
 
 
 def manifest_sizes(sizes: Mapping[str, int]) -> Sizes:
-    """Sizes of one side ("before" or "after") of a manifest."""
+    """Sizes as a manifest keeps them."""
     return Sizes(**sizes)
 
 

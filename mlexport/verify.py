@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mlexport import runtime
-from mlexport.artifact import VerifyReport
+from mlexport.artifact import IDS, VerifyReport
 from mlexport.errors import MlexportError, UsageError, VerificationError, missing_extra
 from mlexport.model import TABLE, SubModel
 from mlexport.probes import PROBES, SAMPLE_NAMES, Probe, over_long
@@ -146,7 +146,7 @@ class Reference:
 
 
 def verify(
-    reference: Reference, target: Target, *, precisions: Sequence[str], folder: Path, model_file: str
+    reference: Reference, target: Target, *, precisions: Sequence[str], folder: Path, model_file: str, takes: str = IDS
 ) -> VerifyReport:
     """Compare the artifact in `folder`, in its own runtime, with the reference on the probe texts.
 
@@ -154,6 +154,7 @@ def verify(
         reference: entered, for the cut the artifact was made from.
         precisions: the format's own names for body and table; the loosest threshold applies.
         model_file: what `export` returned.
+        takes: IDS, or TEXT for a file with the tokenizer inside.
 
     Raises:
         MissingExtraError: the runtime is not installed.
@@ -164,7 +165,7 @@ def verify(
     if reference.mode == "off":
         return _not_verified(threshold)
     sub, texts = reference.sub, [probe.text for probe in reference.choice.probes]
-    embedder = runtime.load(target, folder, model_file, sub.checkpoint.text, sub.spec.dim)
+    embedder = runtime.load(target, folder, model_file, sub.checkpoint.text, sub.spec.dim, takes=takes)
     try:
         artifact = _Answers(ids=embedder.token_ids(texts), vectors=embedder.embed(texts), source=target)
     finally:

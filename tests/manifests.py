@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlexport.artifact import FORMAT_VERSION, Artifact, Manifest, TensorPlan, VerifyReport
+from mlexport.artifact import FORMAT_VERSION, IDS, Artifact, Manifest, TensorPlan, Variant, VerifyReport
 from mlexport.commit import building
 
 
@@ -32,6 +32,16 @@ def make_manifest() -> Manifest:
         "prompts": {"query": "q "},
     }
     sizes = {"layers": 1, "dim": 8, "table_parameters": 8, "body_parameters": 8, "table_bytes": 32, "body_bytes": 32}
+    variant = Variant(
+        precision="f32",
+        table_precision=None,
+        takes=IDS,
+        model_file="model.gguf",
+        sizes=sizes,
+        plan=(TensorPlan(name="norm.weight", shape=(8,), scheme="f32", bytes=32, reason="asked for"),),
+        table_error=None,
+        verification=report,
+    )
     return Manifest(
         format_version=FORMAT_VERSION,
         tool="mlexport test",
@@ -40,17 +50,12 @@ def make_manifest() -> Manifest:
         source="tiny",
         spec="L1-D8",
         target="gguf",
-        precision="f32",
-        table_precision=None,
-        model_file="model.gguf",
         hidden=8,
         text=text,
-        sizes={"before": sizes, "after": sizes},
+        before=sizes,
         untrained=(),
         notes=("a note",),
-        plan=(TensorPlan(name="norm.weight", shape=(8,), scheme="f32", bytes=32, reason="asked for"),),
-        table_error=None,
-        verification=report,
+        variants=(variant,),
         files=(),
     )
 

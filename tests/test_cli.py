@@ -16,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 import mlexport
 from mlexport.cli import main
 from tests.tiny import make_tiny
+from tests.written import sliced
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -40,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def artifacts(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cut in both targets, f32, verified."""
     out = tmp_path_factory.mktemp("out") / "both"
-    mlexport.slice_model(str(model), layers=2, dim=16, targets=("gguf", "hf"), precision="f32", out=out)
+    sliced(model, out, layers=2, dim=16, targets=("gguf", "hf"), precisions=["f32"])
     return out
 
 
@@ -54,13 +55,13 @@ def test_slice_writes_verifies_and_prints_what_it_did(
         assert word in text
     assert sorted(path.name for path in out.iterdir()) == ["mlexport.json", "model-L2-R8-D16-Q8_0.gguf"]
     manifest = json.loads((out / "mlexport.json").read_text(encoding="utf-8"))
-    assert manifest["verification"]["status"] == "passed"
+    assert manifest["variants"][0]["verification"]["status"] == "passed"
 
 
 def test_several_targets_get_a_folder_each(artifacts: Path) -> None:
     assert sorted(path.name for path in artifacts.iterdir()) == ["gguf", "hf"]
     for target in ("gguf", "hf"):
-        report = mlexport.read_artifact(artifacts / target).manifest.verification
+        report = mlexport.read_artifact(artifacts / target).manifest.variants[0].verification
         assert (report.status, report.token_mismatches) == ("passed", 0)
         assert report.min_cosine is not None
         assert report.min_cosine >= 0.99999
@@ -74,13 +75,14 @@ def test_a_dry_run_gives_exact_sizes_and_writes_nothing(
     assert not (tmp_path / "out").exists()
     results = run_json(capsys, *arguments, "--verify", "off")
     for plan, result in zip(plans, results, strict=True):
-        assert plan["sizes"] == result["sizes"]
-        planned = sum(row["bytes"] for row in plan["plan"])
+        [planned], [written] = plan["variants"], result["variants"]
+        assert (plan["before"], planned["sizes"]) == (result["before"], written["sizes"])
+        tensors = sum(row["bytes"] for row in planned["plan"])
         files = {entry["path"]: entry["bytes"] for entry in result["files"]}
-        name = result["model_file"] if plan["target"] == "gguf" else "model.safetensors"
+        name = written["model_file"] if plan["target"] == "gguf" else "model.safetensors"
         # Header, metadata and vocabulary come on top of the tensors
-        assert planned < files[name] < planned + 2**20
-        assert result["verification"]["not_checked"]
+        assert tensors < files[name] < tensors + 2**20
+        assert written["verification"]["not_checked"]
     code, text, _ = run(capsys, *arguments, "--dry-run")
     assert code == 0
     assert "dry run: nothing is written" in text
@@ -139,7 +141,7 @@ def test_inspect_shows_a_checkpoint_and_an_artifact(
 def test_verify_passes_a_sound_artifact_and_fails_a_changed_one(
     model: Path, artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_json(capsys, "verify", artifacts / "gguf")["verification"]["status"] == "passed"
+    assert run_json(capsys, "verify", artifacts / "gguf")["verification"]["f32"]["status"] == "passed"
     # The checkpoint changed since: files still match, vectors do not
     other = make_tiny(tmp_path / "other", seed=1)
     code, _, err = run(capsys, "verify", artifacts / "gguf", "--model", other)
@@ -156,8 +158,9 @@ def test_a_sampled_verification_writes_down_what_it_left_out(
 ) -> None:
     [result] = run_json(capsys, "slice", "-m", model, "--layers", 1, "--out", tmp_path / "o", "--verify", "sample")
     manifest = json.loads((tmp_path / "o" / "mlexport.json").read_text(encoding="utf-8"))
-    assert manifest["verification"] == result["verification"]
-    assert any("probe texts (--verify sample)" in sentence for sentence in manifest["verification"]["not_checked"])
+    report = manifest["variants"][0]["verification"]
+    assert report == result["variants"][0]["verification"]
+    assert any("probe texts (--verify sample)" in sentence for sentence in report["not_checked"])
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
 from tests.reference import hand_cut
 from tests.tiny import make_tiny
+from tests.written import sliced
 
 BATCH, LENGTH = 2, 48
 # Not in a compiled model for an NPU: shapes that depend on data, and what opset 23 brought
@@ -89,18 +90,16 @@ def test_a_static_artifact_is_verified_and_embeds_any_number_of_texts(
     checkpoint: Path, tmp_path: Path, target: str
 ) -> None:
     shape = f"{BATCH}x{LENGTH // 2}"
-    arguments = {"layers": 2, "dim": 32, "targets": (target,), "precision": "f32"}
-    [result] = mlexport.slice_model(str(checkpoint), static=shape, out=tmp_path / "s", **arguments)
-    report = result.artifact.manifest.verification
+    arguments = {"layers": 2, "dim": 32, "targets": (target,), "precisions": ["f32"]}
+    [result] = sliced(checkpoint, tmp_path / "s", static=shape, **arguments)
+    report = result.artifact.manifest.variants[0].verification
     assert (report.status, report.token_mismatches) == ("passed", 0)
-    again = mlexport.verify_artifact(tmp_path / "s")
-    assert again is not None
-    assert again.status == "passed"
+    assert mlexport.verify_artifact(tmp_path / "s")["f32"].status == "passed"
     short = ["edit photos", "ゲーム", "a"]
     expected = hand_cut(checkpoint, short, layers=2, rank=None, dim=32)
     with mlexport.open_artifact(tmp_path / "s") as static:
         assert (static.embed(short) * expected).sum(axis=1).min() >= 0.99999
     if target == "onnx":
-        model = onnx.load(tmp_path / "s" / result.artifact.manifest.model_file)
+        model = onnx.load(tmp_path / "s" / result.artifact.manifest.variants[0].model_file)
         axes = [[axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in model.graph.input]
         assert axes == [[BATCH, LENGTH // 2]] * 2

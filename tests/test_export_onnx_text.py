@@ -17,6 +17,7 @@ from qwen2_tokenizer import write_tokenizer
 import mlexport
 from mlexport.errors import ExportError, UsageError
 from mlexport.probes import PROBES, over_long
+from tests import written
 from tests.reference import hand_cut
 from tests.test_cli import run
 from tests.tiny import SPECIAL, make_tiny
@@ -40,8 +41,7 @@ def strings(texts: list[str]) -> dict[str, np.ndarray]:
 
 
 def sliced(model: Path, out: Path, precision: str = "f32") -> Path:
-    settings = {"layers": 2, "dim": 32, "targets": ("onnx",), "verify": "off", "text_in": True}
-    mlexport.slice_model(str(model), precision=precision, out=out, **settings)
+    written.sliced(model, out, verify="off", layers=2, dim=32, targets=["onnx"], precisions=[precision], text_in=True)
     return out / "onnx"
 
 
@@ -151,4 +151,4 @@ def test_a_tokenizer_that_the_operator_gets_wrong_is_refused(
 
 def test_text_in_is_for_onnx_alone(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--text-in is for target onnx, not for gguf"):
-        mlexport.slice_model(str(model), targets=("gguf", "onnx"), text_in=True, out=tmp_path / "o")
+        written.sliced(model, tmp_path / "o", targets=("gguf", "onnx"), text_in=True)

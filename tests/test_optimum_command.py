@@ -31,7 +31,7 @@ def test_it_writes_an_artifact_and_passes_errors_on(tmp_path: Path) -> None:
     done = optimum_cli("export", "mlexport", "-m", model, *options, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "out" / "mlexport.json").read_text(encoding="utf-8"))
-    assert (manifest["spec"], manifest["target"], manifest["precision"]) == ("L2-D16", "onnx", "f32")
+    assert (manifest["spec"], manifest["target"], manifest["variants"][0]["precision"]) == ("L2-D16", "onnx", "f32")
     again = optimum_cli("export", "mlexport", "-m", model, *options, tmp_path / "out")
     assert again.returncode == 4
     assert again.stderr.splitlines()[-1].endswith("exists: choose another --out, or pass --force to replace it")

@@ -63,7 +63,7 @@ def megabytes(demo: Path, layers: int, rank: int | None) -> float:
     kind = ["--target", "gguf" if rank is None else "onnx", "--precision", "int8", "--dry-run", "--json"]
     command = [sys.executable, "-m", "mlexport", "slice", "--model", str(demo), *cut, *kind]
     [plan] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    after = plan["sizes"]["after"]
+    after = plan["variants"][0]["sizes"]
     return (after["table_bytes"] + after["body_bytes"]) / 1e6
 
 

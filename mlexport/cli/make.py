@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -38,12 +39,13 @@ def slice_command(
         ),
     ] = None,
     precision: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--precision",
             "-p",
             metavar="PRECISION",
-            help="f32, f16, int8, int4, or the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0 …",
+            help="f32, f16, int8, int4, or the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0 …; several in one folder "
+            "by repeating, or with commas.",
         ),
     ] = None,
     table_precision: Annotated[
@@ -76,34 +78,39 @@ def slice_command(
     mlexport slice --layers 4 --precision int4 --dry-run
     """
     from mlexport import pipeline  # noqa: PLC0415
-    from mlexport.report import data, terminal  # noqa: PLC0415
+    from mlexport.report import artifacts, console, data  # noqa: PLC0415
     from mlexport.report.progress import Bars  # noqa: PLC0415
+    from mlexport.request import SliceRequest  # noqa: PLC0415
 
-    targets = [name.strip() for entry in target or ["gguf"] for name in entry.split(",") if name.strip()]
+    request = SliceRequest(
+        model=model,
+        layers=layers,
+        rank=rank,
+        dim=dim,
+        targets=_names(target or ["gguf"]),
+        precisions=_names(precision or []),
+        table_precision=table_precision,
+        out=out,
+        allow_untrained=allow_untrained,
+        text_in=text_in,
+        static=static,
+    )
     with Bars() as bars:
-        plans = pipeline.plan_slice(
-            model,
-            layers=layers,
-            rank=rank,
-            dim=dim,
-            targets=targets,
-            precision=precision,
-            table_precision=table_precision,
-            out=out,
-            allow_untrained=allow_untrained,
-            text_in=text_in,
-            static=static,
-            progress=bars,
-        )
+        plans = pipeline.plan_slice(request, progress=bars)
         results = [] if dry_run else pipeline.write_slices(plans, verify=verify, force=force, progress=bars)
     if dry_run and as_json:
         print_json([data.plan_data(plan) for plan in plans])
     elif dry_run:
-        terminal.show_plan(terminal.make_console(), plans, tensors=tensors)
+        artifacts.show_plan(console.make_console(), plans, tensors=tensors)
     elif as_json:
         print_json([data.slice_data(result) for result in results])
     else:
-        terminal.show_slice(terminal.make_console(), results)
+        artifacts.show_slice(console.make_console(), results)
+
+
+def _names(entries: Sequence[str]) -> list[str]:
+    """What was repeated, or written with commas."""
+    return [name.strip() for entry in entries for name in entry.split(",") if name.strip()]
 
 
 @app.command()
@@ -120,15 +127,15 @@ def inspect(
     """
     from mlexport import pipeline  # noqa: PLC0415
     from mlexport.artifact import Artifact  # noqa: PLC0415
-    from mlexport.report import data, terminal  # noqa: PLC0415
+    from mlexport.report import artifacts, console, data, terminal  # noqa: PLC0415
 
     found = pipeline.inspect(model)
     if isinstance(found, Artifact):
         if as_json:
             print_json(data.artifact_data(found, tensors=tensors))
         else:
-            terminal.show_artifact(terminal.make_console(), found, tensors=tensors)
+            artifacts.show_artifact(console.make_console(), found, tensors=tensors)
     elif as_json:
         print_json(data.checkpoint_data(found))
     else:
-        terminal.show_checkpoint(terminal.make_console(), found)
+        terminal.show_checkpoint(console.make_console(), found)

@@ -11,6 +11,10 @@ from mlexport.cli.app import AsJson, app, print_json
 from mlexport.errors import UsageError, VerificationError
 
 ArtifactFolder = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Folder that `mlexport slice` wrote.")]
+VariantName = Annotated[
+    str | None,
+    typer.Option("--variant", metavar="NAME", help="One of several precisions in the folder, as `inspect` lists them."),
+]
 
 
 @app.command()
@@ -23,6 +27,7 @@ def embed(
         typer.Option("--file", "-f", metavar="FILE", help="One text a line, or .jsonl; - is standard input."),
     ] = None,
     query: Annotated[bool, typer.Option("--query", help="Put the query prompt before each text.")] = False,
+    variant: VariantName = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -49,7 +54,7 @@ def embed(
     if to_file is not None:
         writer.check(to_file, force=force)
     chosen = list(texts or ()) if file is None else list(read_texts(file))
-    with opened.open_artifact(artifact) as model, Bars() as bars:
+    with opened.open_artifact(artifact, variant) as model, Bars() as bars:
         found = model.embed(chosen, query=query, progress=bars)
     if to_file is not None:
         writer.write(to_file, chosen, found)
@@ -70,6 +75,7 @@ def embed(
 
 @app.command()
 def search(
+    *,
     artifact: ArtifactFolder,
     queries: Annotated[list[str], typer.Argument(metavar="QUERY...", help="What to look for, in any language.")],
     corpus: Annotated[
@@ -82,6 +88,7 @@ def search(
         ),
     ] = None,
     top: Annotated[int, typer.Option("--top", "-k", metavar="K", help="Results a query.")] = 5,
+    variant: VariantName = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the documents nearest to each query.
@@ -91,15 +98,15 @@ def search(
     mlexport search out/demo --corpus notes.txt --top 3 "tax return"
     """
     from mlexport import opened  # noqa: PLC0415
-    from mlexport.report import data, terminal  # noqa: PLC0415
+    from mlexport.report import console, data, terminal  # noqa: PLC0415
     from mlexport.report.progress import Bars  # noqa: PLC0415
 
     with Bars() as bars:
-        result = opened.search(artifact, queries, corpus=corpus, top=top, progress=bars)
+        result = opened.search(artifact, queries, corpus=corpus, top=top, variant=variant, progress=bars)
     if as_json:
         print_json(data.search_data(result))
     else:
-        terminal.show_search(terminal.make_console(), result)
+        terminal.show_search(console.make_console(), result)
 
 
 @app.command()
@@ -112,6 +119,7 @@ def verify(
         str | None,
         typer.Option("--model", "-m", metavar="MODEL", help="The checkpoint, if it is no longer where it was."),
     ] = None,
+    variant: VariantName = None,
     as_json: AsJson = False,
 ) -> None:
     """Check an artifact's files, and its vectors against the checkpoint.
@@ -122,15 +130,16 @@ def verify(
     """
     from mlexport import pipeline  # noqa: PLC0415
     from mlexport.artifact import read_artifact  # noqa: PLC0415
-    from mlexport.report import data, terminal  # noqa: PLC0415
+    from mlexport.report import artifacts, console, data  # noqa: PLC0415
     from mlexport.report.progress import Bars  # noqa: PLC0415
     from mlexport.results import failure  # noqa: PLC0415
 
     with Bars() as bars:
-        report = pipeline.verify_artifact(artifact, mode, model=model, progress=bars)
+        reports = pipeline.verify_artifact(artifact, mode, variant=variant, model=model, progress=bars)
     if as_json:
-        print_json(data.verification_data(str(artifact), report))
+        print_json(data.verification_data(str(artifact), reports))
     else:
-        terminal.show_verification(terminal.make_console(), read_artifact(artifact), report)
-    if report is not None and report.status == "failed":
-        raise VerificationError(f"verify failed for {artifact}: {failure(report)}")
+        artifacts.show_verification(console.make_console(), read_artifact(artifact), reports)
+    for name, report in reports.items():
+        if report.status == "failed":
+            raise VerificationError(f"verify failed for {artifact} ({name}): {failure(report)}")

@@ -12,22 +12,34 @@ from mlexport.model import SubModel
 from mlexport.spec import Target
 
 _MODULES = {Target.HF: "huggingface", Target.GGUF: "gguf", Target.ONNX: "onnx", Target.OPENVINO: "openvino"}
+_TEXT_MODULES = {Target.ONNX: "onnx.text"}
 
 
 class Exporter(Protocol):
     """What a format's module offers."""
 
     def write(self, sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Callable[[int], None]) -> str:
-        """Write the model into an empty folder as `plan` says; `advance` gets the bytes of tensors written.
+        """Write the model into a folder as `plan` says, beside what other precisions wrote there.
+
+        `advance` gets the bytes of tensors written.
 
         Returns:
             The file that a runtime opens, relative to `folder`; "." if it is the folder.
         """
 
 
-def write_text_in(sub: SubModel, plan: Sequence[TensorPlan], model: Path, advance: Callable[[int], None]) -> None:
-    """Beside an ONNX file that takes ids, one that takes strings: see `mlexport.export.onnx.text`."""
-    import_module("mlexport.export.onnx.text").write_text_in(sub, plan, model, advance)
+class TextExporter(Protocol):
+    """What a module offers that puts the tokenizer into the model."""
+
+    def write_text_in(
+        self, sub: SubModel, plan: Sequence[TensorPlan], folder: Path, model: str, advance: Callable[[int], None]
+    ) -> str:
+        """Beside `model`, which takes ids and is in `folder`, write one that takes strings; its name."""
+
+
+def load_text(target: Target) -> TextExporter:
+    """The module of a target whose files can take strings."""
+    return cast(TextExporter, import_module(f"mlexport.export.{_TEXT_MODULES[target]}"))
 
 
 def load(target: Target) -> Exporter:

@@ -62,7 +62,7 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
 
     Args:
         plan: one row a tensor; schemes of `quantize.plan.BLOCKS`.
-        folder: empty folder.
+        folder: where other precisions may lie already.
         advance: called with the bytes of each block written.
 
     Returns:

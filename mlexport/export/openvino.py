@@ -39,11 +39,11 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
 
     Args:
         plan: one row a tensor, as `plan_openvino` makes them.
-        folder: empty folder.
+        folder: where other precisions may lie already.
         advance: called with the bytes of each block of the first copy.
 
     Returns:
-        openvino/openvino_model.xml.
+        openvino/openvino_model.xml; with the precision behind it where that exists already.
 
     Raises:
         MissingExtraError: openvino, onnx or onnx-ir is not installed.
@@ -51,16 +51,19 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     for module in ("openvino", "onnx", "onnx_ir"):
         if find_spec(module) is None:
             raise missing_extra(module, "openvino", "target openvino")
-    (folder / _FILE).parent.mkdir()
+    (folder / _FILE).parent.mkdir(exist_ok=True)
+    # Clients look for the first one's name; others say what they are
+    first = not (folder / _FILE).exists()
+    name = _FILE if first else _FILE.with_stem(f"{_FILE.stem}_{matrix_scheme(plan)}")
     with TemporaryDirectory(dir=folder, prefix="graph-") as work:
         graph = Path(work) / "model.onnx"
         _write_graph(sub, plan, graph, advance)
-        _convert(graph, folder / _FILE, computed_in_f32=matrix_scheme(plan) in _COMPUTED_IN_F32)
+        _convert(graph, folder / name, computed_in_f32=matrix_scheme(plan) in _COMPUTED_IN_F32)
     write_json(folder / "config.json", sub.config.raw)
     copy_text_files(sub, folder)
     # The graph's own output is cut and normalised already
     write_modules(sub, folder, sub.spec.dim)
-    return _FILE.as_posix()
+    return name.as_posix()
 
 
 def _write_graph(sub: SubModel, plan: Sequence[TensorPlan], path: Path, advance: Callable[[int], None]) -> None:

@@ -15,8 +15,10 @@ Data = Mapping[str, object]
 def artifact_data(artifact: Artifact, *, tensors: bool = False) -> Data:
     """The manifest with the artifact's folder; the rows of the plan only with `tensors`."""
     manifest = asdict(artifact.manifest)
-    if not tensors:
-        del manifest["plan"]
+    for variant, written in zip(manifest["variants"], artifact.manifest.variants, strict=True):
+        variant["name"] = written.name
+        if not tensors:
+            del variant["plan"]
     return {"artifact": str(artifact.folder), **manifest}
 
 
@@ -32,12 +34,20 @@ def plan_data(plan: SlicePlan) -> Data:
         "model": plan.sub.checkpoint.name,
         "spec": plan.sub.spec.name,
         "target": plan.target.value,
-        "precision": plan.precision,
-        "table_precision": plan.table_precision,
-        "sizes": {"before": sizes_data(plan.before), "after": sizes_data(plan.after)},
+        "before": sizes_data(plan.before),
         "untrained": list(plan.sub.untrained),
         "notes": list(plan.sub.notes),
-        "plan": [asdict(row) for row in plan.rows],
+        "variants": [
+            {
+                "name": variant.name,
+                "precision": variant.precision,
+                "table_precision": variant.table_precision,
+                "takes": variant.takes,
+                "sizes": sizes_data(variant.sizes),
+                "plan": [asdict(row) for row in variant.rows],
+            }
+            for variant in plan.variants
+        ],
     }
 
 
@@ -64,9 +74,10 @@ def checkpoint_data(facts: CheckpointFacts) -> Data:
     }
 
 
-def verification_data(folder: str, report: VerifyReport | None) -> Data:
-    """A verification; without a report only the files were compared."""
-    return {"artifact": folder, "files": "match", "verification": None if report is None else asdict(report)}
+def verification_data(folder: str, reports: Mapping[str, VerifyReport]) -> Data:
+    """A verification, by variant; without a report only the files were compared."""
+    found = {name: asdict(report) for name, report in reports.items()}
+    return {"artifact": folder, "files": "match", "verification": found}
 
 
 def search_data(result: SearchResult) -> Data:

@@ -7,16 +7,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from mlexport.artifact import IDS, TEXT
 from mlexport.model import TextFacts
 from mlexport.spec import Target
 from mlexport.tensors import Float32
 
-# target -> module, class
+# target, what the file takes -> module, class
 _RUNTIMES = {
-    Target.HF: ("torch", "TorchEmbedder"),
-    Target.GGUF: ("llamacpp", "LlamaEmbedder"),
-    Target.ONNX: ("ort", "OrtEmbedder"),
-    Target.OPENVINO: ("openvino", "OpenVinoEmbedder"),
+    (Target.HF, IDS): ("torch", "TorchEmbedder"),
+    (Target.GGUF, IDS): ("llamacpp", "LlamaEmbedder"),
+    (Target.ONNX, IDS): ("ort", "OrtEmbedder"),
+    (Target.ONNX, TEXT): ("ort_text", "OrtTextEmbedder"),
+    (Target.OPENVINO, IDS): ("openvino", "OpenVinoEmbedder"),
 }
 
 
@@ -33,13 +35,16 @@ class Embedder(Protocol):
         """Release what the runtime holds."""
 
 
-def load(target: Target, folder: Path, model_file: str, text: TextFacts, dim: int) -> Embedder:
+def load(target: Target, folder: Path, model_file: str, text: TextFacts, dim: int, *, takes: str = IDS) -> Embedder:
     """Open an artifact's model in its runtime.
+
+    Args:
+        takes: IDS or TEXT, as the manifest's variant says.
 
     Raises:
         MissingExtraError: the runtime is not installed.
         ArtifactError: the runtime refuses the file.
     """
-    module, name = _RUNTIMES[target]
+    module, name = _RUNTIMES[target, takes]
     embedder = getattr(import_module(f"mlexport.runtime.{module}"), name)
     return cast(Embedder, embedder(folder, model_file, text, dim))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,30 +15,48 @@ from mlexport.runtime.batches import Ids, in_batches
 from mlexport.runtime.tokens import TextEncoder
 from mlexport.tensors import Float32
 
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
 OUTPUT = "sentence_embedding"
+
+
+def open_session(path: Path, library: str | None = None) -> ort.InferenceSession:
+    """A session on the CPU.
+
+    Args:
+        library: a library of operators that the file needs.
+
+    Raises:
+        MissingExtraError: onnxruntime is not installed.
+        ArtifactError: ONNX Runtime refuses the file.
+    """
+    try:
+        import onnxruntime as ort  # noqa: PLC0415
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf  # noqa: PLC0415
+    except ImportError:
+        raise missing_extra("onnxruntime", "onnx", "target onnx") from None
+    options = ort.SessionOptions()
+    # Threads that spin while they wait would slow whatever runs beside
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = os.cpu_count() or 1
+    options.log_severity_level = 3
+    if library is not None:
+        options.register_custom_ops_library(library)
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidGraph, InvalidProtobuf) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ArtifactError(f"{path} is refused by ONNX Runtime: {reason}") from None
 
 
 class OrtEmbedder:
     """An ONNX file and the tokenizer beside it; texts of like length run together, padded right."""
 
     def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int) -> None:
-        try:
-            import onnxruntime as ort  # noqa: PLC0415
-            from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf  # noqa: PLC0415
-        except ImportError:
-            raise missing_extra("onnxruntime", "onnx", "target onnx") from None
         self.encoder = TextEncoder(folder, text)
         self.text, self.dim = text, dim
-        options = ort.SessionOptions()
-        # Threads that spin while they wait would slow whatever runs beside
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.intra_op_num_threads = os.cpu_count() or 1
-        options.log_severity_level = 3
-        try:
-            self.session = ort.InferenceSession(str(folder / model_file), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidGraph, InvalidProtobuf) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ArtifactError(f"{folder / model_file} is refused by ONNX Runtime: {reason}") from None
+        self.session = open_session(folder / model_file)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids by tokenizer.json, cut to the longest text with the end token last."""

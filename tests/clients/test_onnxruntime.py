@@ -13,10 +13,10 @@ import torch
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from tokenizers import Tokenizer
 
-import mlexport
 from mlexport.probes import PROBES, over_long
 from tests.reference import hand_cut
 from tests.tiny import PAD, make_tiny
+from tests.written import sliced
 
 TEXTS = [probe.text for probe in PROBES] + [over_long(64).text]
 
@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def artifact(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("onnx") / "o"
-    mlexport.slice_model(str(model), layers=2, dim=32, targets=("onnx",), precision="f32", verify="off", out=out)
+    sliced(model, out, verify="off", layers=2, dim=32, targets=["onnx"], precisions=["f32"])
     return out
 
 

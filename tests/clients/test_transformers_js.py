@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-import mlexport
 from mlexport.probes import PROBES, over_long
+from tests import written
 from tests.reference import hand_cut
 from tests.tiny import make_tiny
 
@@ -31,7 +31,7 @@ def embed(artifact: Path, dtype: str, texts: list[str]) -> Any:
 
 
 def sliced(model: Path, out: Path, precision: str) -> Path:
-    mlexport.slice_model(str(model), layers=2, dim=32, targets=("onnx",), precision=precision, verify="off", out=out)
+    written.sliced(model, out, verify="off", layers=2, dim=32, targets=["onnx"], precisions=[precision])
     return out
 
 

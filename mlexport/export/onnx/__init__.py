@@ -31,7 +31,7 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
 
     Args:
         plan: one row a tensor, as `plan_onnx` makes them.
-        folder: empty folder.
+        folder: where other precisions may lie already.
         advance: called with the bytes of each block written.
 
     Returns:
@@ -50,7 +50,7 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     name = Path("onnx") / _FILES[matrix_scheme(plan)]
     if sub.shape is not None:
         name = name.with_stem(f"{name.stem}_{sub.shape[0]}x{sub.shape[1]}")
-    (folder / name).parent.mkdir()
+    (folder / name).parent.mkdir(exist_ok=True)
     write_model(model, graph.b.weights, folder / name, advance)
     write_json(folder / "config.json", sub.config.raw)
     copy_text_files(sub, folder)

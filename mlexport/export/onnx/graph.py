@@ -78,8 +78,10 @@ class EmbedderGraph:
         for layer in range(last):
             x, delta = self._layer(layer, x, delta)
         x = self._last_layer(last, x, delta)
-        inputs = [self.ids, self.mask] if self.text is None else [self.text]
-        return self.b.model(inputs, self._pooled(x), metadata)
+        if self.text is None:
+            return self.b.model([self.ids, self.mask], self._pooled(x), metadata)
+        # Who gives a text wants to know what became of it
+        return self.b.model([self.text], [*self._pooled(x), self.ids, self.mask], metadata)
 
     def _positions(self) -> None:
         """Shapes, lengths, angles: what every layer shares."""

@@ -34,13 +34,20 @@ _LONGEST_COMPARED = 2048
 _SHOWN = 6
 
 
-def write_text_in(sub: SubModel, plan: Sequence[TensorPlan], model: Path, advance: Callable[[int], None]) -> None:
-    """Write a file that takes `text` (strings [batch]) and gives `sentence_embedding`, beside the one that takes ids.
+def write_text_in(
+    sub: SubModel, plan: Sequence[TensorPlan], folder: Path, model: str, advance: Callable[[int], None]
+) -> str:
+    """Write a file that takes `text` (strings [batch]) beside the one that takes ids.
+
+    It gives `sentence_embedding`, and the `input_ids` and `attention_mask` it was made from.
 
     Args:
         plan: the plan of `model`.
-        model: the file that takes ids; `_text` is put behind its name.
+        model: the file in `folder` that takes ids; `_text` is put behind its name.
         advance: called with the bytes of each block written.
+
+    Returns:
+        The file's path in the folder, such as onnx/model_quantized_text.onnx.
 
     Raises:
         ExportError: the operator's token ids differ from tokenizer.json's on a probe text.
@@ -50,13 +57,21 @@ def write_text_in(sub: SubModel, plan: Sequence[TensorPlan], model: Path, advanc
         if find_spec(module) is None:
             raise missing_extra(module.replace("_", "-"), extra, "--text-in")
     tokenizer = read_json(sub.checkpoint.folder / TOKENIZER)
-    _require_equal_ids(tokenizer, sub.checkpoint.text, model.with_name("tokenizer.onnx"))
+    name = Path(model).with_stem(f"{Path(model).stem}_text")
+    _require_equal_ids(tokenizer, sub.checkpoint.text, (folder / name).with_name("tokenizer.onnx"))
     graph = embedder_graph(sub, {row.name: row.scheme for row in plan})
     graph.options = Options(broadcast=False)
     graph.text = _text_input()
     graph.ids, graph.mask = _tokens(graph.b, graph.text, tokenizer, sub.checkpoint.text)
+    _declare(graph.ids, "input_ids")
+    _declare(graph.mask, "attention_mask")
     built = graph.build({"mlexport.spec": sub.spec.name, "mlexport.model": sub.checkpoint.name})
-    write_model(built, graph.b.weights, model.with_stem(f"{model.stem}_text"), advance)
+    write_model(built, graph.b.weights, folder / name, advance)
+    return name.as_posix()
+
+
+def _declare(value: Value, name: str) -> None:
+    value.name, value.dtype, value.shape = name, ir.DataType.INT64, ir.Shape(["batch", "sequence"])
 
 
 def _text_input() -> Value:
@@ -127,7 +142,7 @@ def write_tokenizer(tokenizer: Mapping[str, Any], facts: TextFacts, limit: int, 
     text = _text_input()
     outputs = _tokens(b, text, tokenizer, facts, limit)
     for value, name in zip(outputs, ("ids", "mask"), strict=True):
-        value.name, value.dtype, value.shape = name, ir.DataType.INT64, ir.Shape(["batch", "sequence"])
+        _declare(value, name)
     write_model(b.model([text], outputs, {}), b.weights, file, lambda _: None)
 
 
