@@ -9,9 +9,8 @@ from pathlib import Path
 from mlexport.errors import UsageError
 from mlexport.spec import Target, parse_shape, parse_target, resolve_precision
 
-# Targets whose exporters can put a tokenizer into the graph
-_TEXT_TARGETS = (Target.ONNX,)
-_STATIC_TARGETS = (Target.ONNX, Target.OPENVINO)
+# Formats that are graphs: a tokenizer can stand in front of them, and their shapes can be fixed
+_GRAPH_TARGETS = (Target.ONNX, Target.OPENVINO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +86,11 @@ def check(request: SliceRequest) -> CheckedRequest:
 
 
 def _check_options(request: SliceRequest, targets: Sequence[Target]) -> None:
-    others = [target for target in targets if target not in _TEXT_TARGETS]
+    others = [target for target in targets if target not in _GRAPH_TARGETS]
     if request.text_in and others:
-        raise UsageError(f"--text-in is for target onnx, not for {', '.join(others)}: leave one of them out")
-    dynamic = [target for target in targets if target not in _STATIC_TARGETS]
-    if request.static is not None and (dynamic or request.text_in):
-        other = "--text-in" if request.text_in else f"target {', '.join(dynamic)}"
+        raise UsageError(
+            f"--text-in is for targets onnx and openvino, not for {', '.join(others)}: leave one of them out"
+        )
+    if request.static is not None and (others or request.text_in):
+        other = "--text-in" if request.text_in else f"target {', '.join(others)}"
         raise UsageError(f"--static is for targets onnx and openvino, not with {other}: leave one of them out")

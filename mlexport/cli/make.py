@@ -58,7 +58,7 @@ def slice_command(
         bool, typer.Option("--allow-untrained", help="Allow a cut that was not trained.")
     ] = False,
     text_in: Annotated[
-        bool, typer.Option("--text-in", help="With target onnx: a second file, tokenizer inside, that takes strings.")
+        bool, typer.Option("--text-in", help="A second file, tokenizer inside, that takes strings (onnx, openvino).")
     ] = False,
     static: Annotated[
         str | None,
