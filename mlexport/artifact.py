@@ -50,6 +50,22 @@ class TableError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitChange:
+    """What a vocabulary slice did to texts that it splits otherwise than the whole vocabulary.
+
+    Attributes:
+        texts: their number.
+        mean_cosine, min_cosine: of the reference's vectors of both splits; None where no text's split changed.
+        worst_text: the text of `min_cosine`, cut to 80 characters.
+    """
+
+    texts: int
+    mean_cosine: float | None
+    min_cosine: float | None
+    worst_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
     """Vectors of the artifact against the reference.
 
@@ -65,6 +81,7 @@ class VerifyReport:
             f16 ends at 65,504.
         reference: what the vectors were compared to, with versions.
         not_checked: what this run did not check, a sentence each.
+        split_change: texts that are split otherwise; None without a vocabulary slice, or when off.
     """
 
     status: str
@@ -78,6 +95,7 @@ class VerifyReport:
     largest_residual: float | None
     reference: str
     not_checked: tuple[str, ...]
+    split_change: SplitChange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
