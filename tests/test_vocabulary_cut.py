@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from qwen2_tokenizer import write_tokenizer
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
@@ -31,6 +32,7 @@ from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
 from mlexport.vocabulary import choose, parse_vocabulary
 from tests.reference import hand_cut
+from tests.test_qwen2_vectors import VOCABULARY
 from tests.test_vocabulary import TEXTS
 from tests.tiny import make_tiny
 
@@ -117,12 +119,12 @@ def test_names_both_ways(name: str) -> None:
 
 def test_a_vocabulary_that_is_not_the_specs_is_refused(folder: Path, kept: KeptTokens) -> None:
     opened = open_checkpoint(str(folder))
-    with pytest.raises(CutError, match=f"^cut L2-V7-D64 needs a vocabulary of 7 tokens, got {kept.count}$"):
+    with pytest.raises(CutError, match=rf"^cut L2-V7-D64 needs a vocabulary of 7 tokens, got {kept.count}$"):
         cut(opened, SubModelSpec(layers=2, vocab=7, rank=None, dim=64), vocabulary=kept)
-    with pytest.raises(CutError, match="^cut L2-V7-D64 needs a vocabulary of 7 tokens, got all$"):
+    with pytest.raises(CutError, match=r"^cut L2-V7-D64 needs a vocabulary of 7 tokens, got all$"):
         cut(opened, SubModelSpec(layers=2, vocab=7, rank=None, dim=64))
     other = replace(kept, rows=16384)
-    with pytest.raises(CutError, match="was cut from a table of 16384 rows, this checkpoint has 16500$"):
+    with pytest.raises(CutError, match=r"was cut from a table of 16384 rows, this checkpoint has 16500$"):
         cut(opened, SubModelSpec(layers=2, vocab=kept.count, rank=None, dim=64), vocabulary=other)
 
 
@@ -130,10 +132,11 @@ def test_a_vocabulary_that_is_not_the_specs_is_refused(folder: Path, kept: KeptT
 
 
 @pytest.mark.parametrize("target", list(Target))
-@pytest.mark.parametrize(("rank", "dim"), [(None, 64), (8, 16)])
+@pytest.mark.parametrize("cut_to", [(None, 64), (8, 16)], ids=["D64", "R8-D16"])
 def test_a_text_whose_tokens_all_stay_has_its_vector(
-    folder: Path, kept: KeptTokens, tmp_path: Path, target: Target, rank: int | None, dim: int
+    folder: Path, kept: KeptTokens, tmp_path: Path, target: Target, cut_to: tuple[int | None, int]
 ) -> None:
+    rank, dim = cut_to
     sub = sliced(folder, kept, rank=rank, dim=dim)
     embedder = runtime.load(target, tmp_path / "o", write(sub, target, tmp_path / "o"), sub.text, dim)
     texts = surviving(folder, kept, PROBE_TEXTS)
@@ -182,11 +185,26 @@ def test_a_tokenizer_that_appends_no_end_gets_it_appended(kept: KeptTokens, tmp_
     assert AutoTokenizer.from_pretrained(tmp_path / "hf")("a")["input_ids"][-1] == kept.count - 1
 
 
-def test_llama_cpp_agrees_on_the_new_vocabulary(folder: Path, kept: KeptTokens, tmp_path: Path) -> None:
+@pytest.fixture(params=["demo's tokenizer", "Qwen2's tokenizer"])
+def any_sub(
+    folder: Path, kept: KeptTokens, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> SubModel:
     sub = sliced(folder, kept)
-    sub = replace(sub, text=replace(sub.text, max_length=10_000))
+    if request.param == "Qwen2's tokenizer":
+        large = make_tiny(
+            tmp_path_factory.mktemp("q") / "model", layers=2, vocabulary=151936, rank=None, hidden=32, mlp=32
+        )
+        write_tokenizer(VOCABULARY, large, 1024)
+        wanted = parse_vocabulary(["20000", "scripts:Cyrl,Hira,Deva,emoji"])
+        assert wanted is not None
+        sub = sliced(large, choose(open_checkpoint(str(large)), wanted).kept, dim=32)
+    return replace(sub, text=replace(sub.text, max_length=10_000))
+
+
+def test_llama_cpp_agrees_on_the_new_vocabulary(any_sub: SubModel, tmp_path: Path) -> None:
+    sub = any_sub
     write(sub, Target.HF, tmp_path / "hf")
-    theirs = LlamaEmbedder(tmp_path / "gguf", write(sub, Target.GGUF, tmp_path / "gguf"), sub.text, 64)
+    theirs = LlamaEmbedder(tmp_path / "gguf", write(sub, Target.GGUF, tmp_path / "gguf"), sub.text, sub.spec.dim)
     ours, automatic = TextEncoder(tmp_path / "hf", sub.text), AutoTokenizer.from_pretrained(tmp_path / "hf")
 
     @settings(max_examples=500, deadline=None, database=None, derandomize=True)
