@@ -98,7 +98,8 @@ def closed(bpe: ByteLevelBpe, ids: Iterable[int]) -> set[int]:
     the first of them that fits, and both reach the same next state. Where no old merge fits, no remaining one does.
 
     Closing over one merge alone would break this: where both (a, bc) and (ab, c) make abc, the text decides by its
-    other merges which of them comes to pass.
+    other merges which of them comes to pass. A tokenizer with `ignore_merges` takes a word that is a token as it is,
+    before any merge, and so does what is left of it, if that token is kept.
     """
     parents: dict[int, list[int]] = {}
     for left, right, result in bpe.merges:
@@ -132,7 +133,7 @@ def sliced_tokenizer(tokenizer: Mapping[str, Any], kept: KeptTokens) -> dict[str
     # In the order of ids, as the library itself writes them
     vocabulary = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
     merges = [entry for entry in model["merges"] if all(token in vocabulary for token in _three(entry))]
-    added = [token | {"id": new_ids[token["id"]]} for token in tokenizer["added_tokens"]]
+    added = [token | {"id": new_ids[token["id"]]} for token in tokenizer.get("added_tokens") or ()]
     padding = tokenizer.get("padding")
     return {
         **tokenizer,

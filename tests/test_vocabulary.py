@@ -90,6 +90,23 @@ def test_a_text_whose_tokens_all_stay_is_split_as_before(
     assert outcomes == {True, False}
 
 
+@pytest.mark.parametrize("scripts", ["Latn,Cyrl", "Jpan,emoji", "Deva,Thai,-digits"])
+def test_a_text_of_the_chosen_characters_alone_always_survives(demo: Checkpoint, scripts: str) -> None:
+    """Tokens that end or begin inside a character stay too."""
+    allowed = characters(parse_scripts(scripts))
+    kept = set(chosen(demo, f"scripts:{scripts}").kept.ids.tolist())
+    whole = load_tokenizer(TOKENIZER)
+
+    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @given(st.text(sorted(allowed), max_size=40))
+    def check(text: str) -> None:
+        composed = unicodedata.normalize("NFC", text)
+        if allowed.issuperset(composed):
+            assert set(ids_of(whole, text)) <= kept
+
+    check()
+
+
 def random_bpe(pairs: list[tuple[int, int]]) -> dict[str, Any]:
     """A byte-level BPE on a few letters: each pair of numbers picks the parents of a merge."""
     vocabulary = {token: number for number, token in enumerate(SINGLES)}
@@ -117,10 +134,14 @@ def small_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=25),
     st.sets(st.integers(0, 30)),
     st.lists(st.text("abcd", min_size=1, max_size=24), min_size=1, max_size=8),
+    st.booleans(),
 )
-def test_closure_is_exact_for_any_merges(pairs: list[tuple[int, int]], places: set[int], texts: list[str]) -> None:
-    """Also where several merges make one token, in any order of priority, and with parents above their results."""
+def test_closure_is_exact_for_any_merges(
+    pairs: list[tuple[int, int]], places: set[int], texts: list[str], ignore_merges: bool
+) -> None:
+    """Also where several merges make one token, in any order of priority."""
     tokenizer = random_bpe(pairs)
+    tokenizer["model"]["ignore_merges"] = ignore_merges
     bpe = read_bpe(tokenizer, PATH)
     ids = bpe.singles | bpe.added | {256 + place for place in places if 256 + place in bpe.tokens}
     kept = KeptTokens.of(closed(bpe, ids), len(bpe.ids))

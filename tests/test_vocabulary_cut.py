@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gguf import GGUFReader
 from hypothesis import given, settings
 from qwen2_tokenizer import write_tokenizer
 from safetensors.torch import load_file
@@ -179,6 +180,21 @@ def test_hf_loads_in_transformers_with_its_files_in_step(folder: Path, kept: Kep
     assert last @ expected[0] >= 0.99999
 
 
+def test_a_cut_folder_can_be_cut_again(folder: Path, kept: KeptTokens, tmp_path: Path) -> None:
+    sub = sliced(folder, kept)
+    write(sub, Target.HF, tmp_path / "once")
+    wanted = parse_vocabulary(["1000"])
+    assert wanted is not None
+    again = choose(open_checkpoint(str(tmp_path / "once")), wanted)
+    assert again.report.tokens_before == kept.count
+    second = sliced(tmp_path / "once", again.kept)
+    assert np.array_equal(second.tensors[TABLE].read(), sub.tensors[TABLE].read()[again.kept.ids])
+    # Nested: the same as the first tokens of the whole vocabulary
+    at_once = choose(open_checkpoint(str(folder)), wanted).kept
+    assert np.array_equal(kept.ids[again.kept.ids], at_once.ids)
+    assert second.tokenizer()["model"] == sliced(folder, at_once).tokenizer()["model"]
+
+
 def test_a_tokenizer_that_appends_no_end_gets_it_appended(kept: KeptTokens, tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "model", layers=2, vocabulary=ROWS, append_eos=False)
     write(sliced(folder, kept), Target.HF, tmp_path / "hf")
@@ -202,9 +218,20 @@ def any_sub(
 
 
 def test_llama_cpp_agrees_on_the_new_vocabulary(any_sub: SubModel, tmp_path: Path) -> None:
+    """Token for token in the file, and id for id on random text."""
     sub = any_sub
     write(sub, Target.HF, tmp_path / "hf")
-    theirs = LlamaEmbedder(tmp_path / "gguf", write(sub, Target.GGUF, tmp_path / "gguf"), sub.text, sub.spec.dim)
+    name = write(sub, Target.GGUF, tmp_path / "gguf")
+    fields = GGUFReader(tmp_path / "gguf" / name).fields
+    tokenizer = json.loads((tmp_path / "hf" / "tokenizer.json").read_text(encoding="utf-8"))
+    assert sub.vocabulary is not None
+    listed = tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    assert listed == {token: number for number, token in enumerate(tokens)}
+    assert len(tokens) == fields["qwen3.vocab_size"].contents() == sub.vocabulary.count
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    assert merges == [tuple(merge) for merge in tokenizer["model"]["merges"]]
+    theirs = LlamaEmbedder(tmp_path / "gguf", name, sub.text, sub.spec.dim)
     ours, automatic = TextEncoder(tmp_path / "hf", sub.text), AutoTokenizer.from_pretrained(tmp_path / "hf")
 
     @settings(max_examples=500, deadline=None, database=None, derandomize=True)
