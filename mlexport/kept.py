@@ -115,19 +115,23 @@ class VocabularyReport:
     corpus: SplitLengths | None
 
 
-def write_kept(kept: KeptTokens, folder: Path) -> None:
-    """Write vocabulary.json: what makes the same cut again."""
+def write_kept(kept: KeptTokens | None, folder: Path) -> None:
+    """Write vocabulary.json, which makes the same cut again; nothing where every row was kept."""
+    if kept is None:
+        return
     content = {"rows": kept.rows, "kept": kept.count, "runs": [list(run) for run in kept.runs]}
     (folder / KEPT_FILE).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def read_kept(folder: Path) -> KeptTokens:
-    """Read vocabulary.json of an artifact.
+def read_kept(folder: Path) -> KeptTokens | None:
+    """Read vocabulary.json of an artifact; None where there is none.
 
     Raises:
-        ArtifactError: it is missing, or not what `write_kept` writes.
+        ArtifactError: it is not what `write_kept` writes.
     """
     path = folder / KEPT_FILE
+    if not path.exists():
+        return None
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         rows, runs = data["rows"], [(start, stop) for start, stop in data["runs"]]
@@ -135,8 +139,6 @@ def read_kept(folder: Path) -> KeptTokens:
         if not runs or not all(type(number) is int for number in numbers):
             raise ValueError("not runs of whole numbers")
         kept = KeptTokens(runs=tuple(runs), rows=rows)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing: the artifact is incomplete. Make it again") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read: {' '.join(str(error).split())}. Make the artifact again") from None
     bounds = [-1, *(number for run in runs for number in run), rows + 1]

@@ -86,6 +86,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: str) -> None:
         read_kept(tmp_path)
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"vocabulary\.json is missing: the artifact is incomplete"):
-        read_kept(tmp_path)
+def test_every_row_kept_is_no_file(tmp_path: Path) -> None:
+    write_kept(None, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert read_kept(tmp_path) is None
