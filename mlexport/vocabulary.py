@@ -23,7 +23,7 @@ from mlexport.textfacts import TOKENIZER
 from mlexport.weights import read_json
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 SCRIPTS, CORPUS = "scripts:", "corpus:"
 # Texts that are tokenised at once: enough for every core, few enough to hold their ids
@@ -116,19 +116,21 @@ def choose(checkpoint: Checkpoint, request: VocabularyRequest) -> Chosen:
     wanted |= _first(bpe, request.first)
     for scripts in request.scripts:
         wanted |= _of_characters(bpe, characters(scripts))
-    wanted |= _of_corpus(original, request, text.prompts, rows)
+    counts = [_counts(original, request.corpus, prompt, rows) for prompt in dict.fromkeys(["", *text.prompts.values()])]
+    wanted |= _most_frequent(sum(counts[1:], counts[0]), request.coverage)
     ids = closed(bpe, wanted)
     if not any(result in ids for _, _, result in bpe.merges):
         raise UsageError(f"--vocab {request.asked} keeps no token of more than a byte: ask for more")
     kept = KeptTokens.of(ids, rows)
     left = load_tokenizer(sliced_tokenizer(tokenizer, kept))
+    probes = [probe.text for probe in PROBES]
     report = VocabularyReport(
         asked=request.asked,
         tokens_before=len(bpe.ids),
         tokens=kept.count,
         merge_parents=len(ids) - len(wanted),
-        probes=_lengths([probe.text for probe in PROBES], original, left),
-        corpus=_lengths(request.corpus, original, left) if request.corpus else None,
+        probes=_lengths(probes, _total(original, probes), left),
+        corpus=_lengths(request.corpus, int(counts[0].sum()), left) if request.corpus else None,
     )
     return Chosen(kept=kept, report=report)
 
@@ -177,36 +179,51 @@ def _of_characters(bpe: ByteLevelBpe, allowed: frozenset[str]) -> set[int]:
     return found
 
 
-def _of_corpus(original: Tokenizer, request: VocabularyRequest, prompts: Mapping[str, str], rows: int) -> set[int]:
-    """The most frequent tokens of the corpus's texts, as they are and behind each prompt, up to the coverage."""
-    if not request.corpus:
-        return set()
+def _counts(original: Tokenizer, texts: Sequence[str], prompt: str, rows: int) -> Ids:
+    """How often each token stands in texts behind a prompt, int64 [rows]; not in the prompt itself.
+
+    A prompt's last token can grow into the text's first word.
+    """
     counts = np.zeros(rows, dtype=np.int64)
-    # A prompt's last token can grow into the text's first word
-    for prompt in dict.fromkeys(["", *prompts.values()]):
-        for ids in _ids(original, request.corpus, prompt):
-            counts += np.bincount(ids, minlength=rows)
+    for ids in _ids(original, texts, prompt):
+        counts += np.bincount(ids, minlength=rows)
+    return counts
+
+
+def _most_frequent(counts: Ids, coverage: float) -> set[int]:
+    """The most frequent tokens that together are so large a share of all."""
     order = np.argsort(-counts, kind="stable")
     covered = np.cumsum(counts[order])
     # One more than those that fall short of the share; the product is rounded, so a hair is allowed for
-    needed = int(np.searchsorted(covered, request.coverage * covered[-1] - 1e-6)) + 1
+    needed = int(np.searchsorted(covered, coverage * covered[-1] - 1e-6)) + 1
     return {number for number in order[:needed].tolist() if counts[number]}
 
 
 def _ids(tokenizer: Tokenizer, texts: Iterable[str], prompt: str = "") -> Iterator[Ids]:
-    """Ids of texts without end tokens, text by text; behind a prompt, what reaches into the text."""
+    """Ids of texts without end tokens, those of a batch in one array; behind a prompt, what reaches into the text."""
     texts = iter(texts)
-    encode = tokenizer.encode_batch if prompt else tokenizer.encode_batch_fast
     while batch := [prompt + text for text in islice(texts, _BATCH)]:
-        for one in encode(batch, add_special_tokens=False):
-            ids = one.ids
-            if prompt:
-                ids = [number for number, (_, end) in zip(ids, one.offsets, strict=True) if end > len(prompt)]
-            yield np.array(ids, dtype=np.int64)
+        if prompt:
+            encoded = tokenizer.encode_batch(batch, add_special_tokens=False)
+            rows = [[number for number, (_, end) in _placed(one) if end > len(prompt)] for one in encoded]
+        else:
+            rows = [one.ids for one in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+        yield np.concatenate([np.array(row, dtype=np.int64) for row in rows])
 
 
-def _lengths(texts: Sequence[str], original: Tokenizer, left: Tokenizer) -> SplitLengths:
-    before, after = (sum(ids.size for ids in _ids(tokenizer, texts)) for tokenizer in (original, left))
+def _placed(encoding: Encoding) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Ids, each with the places of the characters it begins and ends at."""
+    return zip(encoding.ids, encoding.offsets, strict=True)
+
+
+def _total(tokenizer: Tokenizer, texts: Sequence[str]) -> int:
+    return sum(int(ids.size) for ids in _ids(tokenizer, texts))
+
+
+def _lengths(texts: Sequence[str], tokens_before: int, left: Tokenizer) -> SplitLengths:
     return SplitLengths(
-        texts=len(texts), characters=sum(map(len, texts)), tokens_before=int(before), tokens_after=int(after)
+        texts=len(texts),
+        characters=sum(map(len, texts)),
+        tokens_before=tokens_before,
+        tokens_after=_total(left, texts),
     )
