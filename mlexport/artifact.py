@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from mlexport.errors import ArtifactError
+from mlexport.kept import SplitChange
 from mlexport.model import TextFacts
 
 MANIFEST = "mlexport.json"
@@ -47,22 +48,6 @@ class TableError:
     mean: float
     max: float
     worst_token: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitChange:
-    """What a vocabulary slice did to texts that it splits otherwise than the whole vocabulary.
-
-    Attributes:
-        texts: their number.
-        mean_cosine, min_cosine: of the reference's vectors of both splits; None where no text's split changed.
-        worst_text: the text of `min_cosine`, cut to 80 characters.
-    """
-
-    texts: int
-    mean_cosine: float | None
-    min_cosine: float | None
-    worst_text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,6 +115,22 @@ class VocabularyReport:
     corpus: SplitLengths | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitChange:
+    """What a vocabulary slice did to texts that it splits otherwise than the whole vocabulary.
+
+    Attributes:
+        texts: their number.
+        mean_cosine, min_cosine: of the reference's vectors of both splits; None where no text's split changed.
+        worst_text: the text of `min_cosine`, cut to 80 characters.
+    """
+
+    texts: int
+    mean_cosine: float | None
+    min_cosine: float | None
+    worst_text: str
+
+
 def write_kept(kept: KeptTokens | None, folder: Path) -> None:
     """Write vocabulary.json, which makes the same cut again; nothing where every row was kept."""
     if kept is None:

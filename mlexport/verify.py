@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from mlexport import child, runtime
-from mlexport.artifact import IDS, SplitChange, VerifyReport
+from mlexport.artifact import IDS, VerifyReport
 from mlexport.child import Answers
 from mlexport.errors import UsageError, VerificationError, missing_extra
+from mlexport.kept import SplitChange
 from mlexport.model import TABLE, SubModel
 from mlexport.probes import PROBES, SAMPLE_NAMES, Probe, over_long
 from mlexport.spec import Target
