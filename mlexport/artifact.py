@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from mlexport.errors import ArtifactError
-from mlexport.kept import SplitChange
+from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
 
 MANIFEST = "mlexport.json"
@@ -133,6 +133,7 @@ class Manifest:
     source: what opens the checkpoint again: "demo", a hub id with its revision, or the folder it was read from.
     before: sizes of the checkpoint, as `Variant.sizes`.
     text: TextFacts as a mapping.
+    vocabulary: what a vocabulary slice left; None without one.
     variants: at least one; the first is opened when nothing else is said.
     """
 
@@ -148,6 +149,7 @@ class Manifest:
     before: Mapping[str, int]
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
+    vocabulary: VocabularyReport | None = None
     variants: tuple[Variant, ...]
     files: tuple[FileEntry, ...]
 

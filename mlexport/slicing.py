@@ -31,6 +31,19 @@ from mlexport.textfacts import AS_STORED, TOKENIZER
 from mlexport.weights import read_json
 
 
+def spec_of(
+    checkpoint: Checkpoint, *, layers: int | None, vocabulary: KeptTokens | None, rank: int | None, dim: int | None
+) -> SubModelSpec:
+    """The cut of these numbers; what is None stays whole."""
+    config = checkpoint.config
+    return SubModelSpec(
+        layers=config.layers if layers is None else layers,
+        vocab=None if vocabulary is None else vocabulary.count,
+        rank=rank,
+        dim=config.hidden if dim is None else dim,
+    )
+
+
 def cut(
     checkpoint: Checkpoint,
     spec: SubModelSpec,
