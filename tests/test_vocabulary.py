@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,7 +13,6 @@ import pytest
 from fontTools import unicodedata as scripts_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qwen2_tokenizer import write_tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -26,7 +24,6 @@ from mlexport.model import Checkpoint
 from mlexport.probes import PROBES
 from mlexport.scripts import characters, parse_scripts
 from mlexport.vocabulary import Chosen, choose, load_tokenizer, parse_vocabulary
-from tests.test_qwen2_vectors import VOCABULARY
 from tests.tiny import DEMO_FILES, make_tiny
 
 TOKENIZER: dict[str, Any] = json.loads((DEMO_FILES / "tokenizer.json").read_text(encoding="utf-8"))
@@ -435,42 +432,3 @@ def test_nothing_but_bytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("\u2603", encoding="utf-8")
     with pytest.raises(UsageError, match="keeps no token of more than a byte: ask for more"):
         chosen(open_checkpoint(str(folder)), f"corpus:{tmp_path / 'c.txt'}")
-
-
-# ---- A vocabulary of the real size
-
-
-@pytest.fixture(scope="module")
-def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    folder = make_tiny(tmp_path_factory.mktemp("q") / "model", layers=1, vocabulary=151936, rank=None, hidden=32)
-    write_tokenizer(VOCABULARY, folder, 1024)
-    return open_checkpoint(str(folder))
-
-
-@pytest.mark.parametrize(
-    "values", [("32000",), ("scripts:Latn,Cyrl,Jpan",), ("scripts:Deva", "2000", "corpus")], ids="-".join
-)
-def test_qwen2s_vocabulary_in_under_20_seconds(qwen2: Checkpoint, tmp_path: Path, values: tuple[str, ...]) -> None:
-    (tmp_path / "c.txt").write_text("Zażółć gęślą jaźń\n" * 2000, encoding="utf-8")
-    start = time.perf_counter()
-    found = chosen(qwen2, *(f"corpus:{tmp_path / 'c.txt'}" if value == "corpus" else value for value in values))
-    assert time.perf_counter() - start < 20
-    tokenizer = json.loads((qwen2.folder / "tokenizer.json").read_text(encoding="utf-8"))
-    whole, left, new_ids = load_tokenizer(tokenizer), left_of(tokenizer, found.kept), found.kept.new_ids()
-    assert left.get_vocab_size() == found.kept.count < found.report.tokens_before == 151646
-    # Rows past the last token are gone
-    assert found.kept.ids[-1] == 151645
-    outcomes = set()
-
-    @settings(max_examples=150, deadline=None, database=None, derandomize=True)
-    @given(TEXTS)
-    def check(text: str) -> None:
-        before, after = ids_of(whole, text), ids_of(left, text)
-        survives = set(before) <= set(new_ids)
-        outcomes.add(survives)
-        if survives:
-            assert after == [new_ids[old] for old in before]
-        assert left.decode(after) == whole.decode(before)
-
-    check()
-    assert outcomes == {True, False}

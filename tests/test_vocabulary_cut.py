@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +32,10 @@ from mlexport.runtime.llamacpp import LlamaEmbedder
 from mlexport.runtime.tokens import TextEncoder
 from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
-from mlexport.vocabulary import choose, parse_vocabulary
+from mlexport.vocabulary import load_tokenizer
 from tests.reference import hand_cut
 from tests.test_qwen2_vectors import VOCABULARY
-from tests.test_vocabulary import TEXTS
+from tests.test_vocabulary import TEXTS, chosen, ids_of, left_of
 from tests.tiny import make_tiny
 
 # Rows without a token too, as Qwen3 has them
@@ -50,9 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kept(folder: Path) -> KeptTokens:
-    request = parse_vocabulary(["scripts:Latn,Grek", "3000"])
-    assert request is not None
-    return choose(open_checkpoint(str(folder)), request).kept
+    return chosen(open_checkpoint(str(folder)), "scripts:Latn,Grek", "3000").kept
 
 
 def sliced(folder: Path, kept: KeptTokens, *, rank: int | None = None, dim: int = 64, **options: Any) -> SubModel:
@@ -183,14 +182,12 @@ def test_hf_loads_in_transformers_with_its_files_in_step(folder: Path, kept: Kep
 def test_a_cut_folder_can_be_cut_again(folder: Path, kept: KeptTokens, tmp_path: Path) -> None:
     sub = sliced(folder, kept)
     write(sub, Target.HF, tmp_path / "once")
-    wanted = parse_vocabulary(["1000"])
-    assert wanted is not None
-    again = choose(open_checkpoint(str(tmp_path / "once")), wanted)
+    again = chosen(open_checkpoint(str(tmp_path / "once")), "1000")
     assert again.report.tokens_before == kept.count
     second = sliced(tmp_path / "once", again.kept)
     assert np.array_equal(second.tensors[TABLE].read(), sub.tensors[TABLE].read()[again.kept.ids])
     # Nested: the same as the first tokens of the whole vocabulary
-    at_once = choose(open_checkpoint(str(folder)), wanted).kept
+    at_once = chosen(open_checkpoint(str(folder)), "1000").kept
     assert np.array_equal(kept.ids[again.kept.ids], at_once.ids)
     assert second.tokenizer()["model"] == sliced(folder, at_once).tokenizer()["model"]
 
@@ -201,19 +198,22 @@ def test_a_tokenizer_that_appends_no_end_gets_it_appended(kept: KeptTokens, tmp_
     assert AutoTokenizer.from_pretrained(tmp_path / "hf")("a")["input_ids"][-1] == kept.count - 1
 
 
+@pytest.fixture(scope="module")
+def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the tokenizer of the released checkpoints, of 151,936 rows."""
+    folder = tmp_path_factory.mktemp("qwen2") / "model"
+    make_tiny(folder, layers=2, vocabulary=151936, rank=None, hidden=32, mlp=32)
+    write_tokenizer(VOCABULARY, folder, 1024)
+    return folder
+
+
 @pytest.fixture(params=["demo's tokenizer", "Qwen2's tokenizer"])
-def any_sub(
-    folder: Path, kept: KeptTokens, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> SubModel:
+def any_sub(folder: Path, kept: KeptTokens, request: pytest.FixtureRequest) -> SubModel:
     sub = sliced(folder, kept)
     if request.param == "Qwen2's tokenizer":
-        large = make_tiny(
-            tmp_path_factory.mktemp("q") / "model", layers=2, vocabulary=151936, rank=None, hidden=32, mlp=32
-        )
-        write_tokenizer(VOCABULARY, large, 1024)
-        wanted = parse_vocabulary(["20000", "scripts:Cyrl,Hira,Deva,emoji"])
-        assert wanted is not None
-        sub = sliced(large, choose(open_checkpoint(str(large)), wanted).kept, dim=32)
+        large = request.getfixturevalue("qwen2")
+        found = chosen(open_checkpoint(str(large)), "20000", "scripts:Cyrl,Hira,Deva,emoji")
+        sub = sliced(large, found.kept, dim=32)
     return replace(sub, text=replace(sub.text, max_length=10_000))
 
 
@@ -322,3 +322,38 @@ def test_a_tokenizer_that_loses_text_stops_the_reference(folder: Path, kept: Kep
 
     with pytest.raises(VerificationError, match="the vocabulary slice loses a part of the text"):
         verify(replace(sub, tokenizer=lossy), Target.HF, tmp_path / "hf", name=name)
+
+
+# ---- A vocabulary of the real size
+
+
+@pytest.mark.parametrize(
+    "values", [("32000",), ("scripts:Latn,Cyrl,Jpan",), ("scripts:Deva", "2000", "corpus")], ids="-".join
+)
+def test_qwen2s_vocabulary_in_under_20_seconds(qwen2: Path, tmp_path: Path, values: tuple[str, ...]) -> None:
+    (tmp_path / "c.txt").write_text("Zażółć gęślą jaźń\n" * 200, encoding="utf-8")
+    start = time.perf_counter()
+    found = chosen(
+        open_checkpoint(str(qwen2)),
+        *(f"corpus:{tmp_path / 'c.txt'}" if value == "corpus" else value for value in values),
+    )
+    assert time.perf_counter() - start < 20
+    tokenizer = json.loads((qwen2 / "tokenizer.json").read_text(encoding="utf-8"))
+    whole, left, new_ids = load_tokenizer(tokenizer), left_of(tokenizer, found.kept), found.kept.new_ids()
+    assert left.get_vocab_size() == found.kept.count < found.report.tokens_before == 151646
+    # Rows past the last token are gone
+    assert found.kept.ids[-1] == 151645
+    outcomes = set()
+
+    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
+    @given(TEXTS)
+    def check(text: str) -> None:
+        before, after = ids_of(whole, text), ids_of(left, text)
+        survives = set(before) <= set(new_ids)
+        outcomes.add(survives)
+        if survives:
+            assert after == [new_ids[old] for old in before]
+        assert left.decode(after) == whole.decode(before)
+
+    check()
+    assert outcomes == {True, False}

@@ -65,11 +65,10 @@ def test_every_target_is_verified_and_keeps_what_it_did(
     assert report.bytes_saved == {"f32": saved}
 
 
-@pytest.mark.parametrize("target", ["gguf", "hf"])
-def test_verify_makes_the_cut_again_from_the_artifact(artifacts: Path, target: str) -> None:
-    report = mlexport.verify_artifact(artifacts / target, "sample")["f32"]
+def test_verify_makes_the_cut_again_from_the_artifact(artifacts: Path) -> None:
+    report = mlexport.verify_artifact(artifacts / "gguf", "sample")["f32"]
     assert report.status == "passed"
-    before = mlexport.read_artifact(artifacts / target).manifest.variants[0].verification
+    before = mlexport.read_artifact(artifacts / "gguf").manifest.variants[0].verification
     assert report.split_change is not None and before.split_change is not None
     assert 0 < report.split_change.texts < before.split_change.texts
 
@@ -83,35 +82,28 @@ def test_an_app_gets_the_vectors_of_the_whole_model(artifacts: Path, model: Path
             assert opened.search(["chess game"], [], top=1)[0].hits == ()
 
 
-@pytest.mark.parametrize(
-    ("target", "precisions"),
-    [("gguf", ["q8_0", "q4_0"]), ("onnx", ["int8", "int8_b32", "int4", "f16"]), ("openvino", ["int8", "int4"])],
-)
-def test_quantised_tables_of_an_odd_number_of_rows(
-    model: Path, corpus: Path, tmp_path: Path, target: str, precisions: list[str]
-) -> None:
-    [result] = sliced(model, tmp_path / "o", targets=(target,), precisions=precisions, vocab=("2002",))
-    assert result.artifact.manifest.vocabulary is not None
-    assert result.artifact.manifest.vocabulary.tokens % 2
-    for variant in result.artifact.manifest.variants:
-        assert variant.verification.status == "passed"
-    assert set(result.artifact.manifest.vocabulary.bytes_saved) == {v.name for v in result.artifact.manifest.variants}
+def test_quantised_tables_of_an_odd_number_of_rows(model: Path, tmp_path: Path) -> None:
+    targets, precisions = ("gguf", "onnx", "openvino"), ["int8", "int4", "f16"]
+    for result in sliced(model, tmp_path / "o", targets=targets, precisions=precisions, vocab=("2002",)):
+        manifest = result.artifact.manifest
+        assert manifest.vocabulary is not None and manifest.vocabulary.tokens % 2
+        assert [variant.verification.status for variant in manifest.variants] == ["passed"] * 3
+        assert set(manifest.vocabulary.bytes_saved) == {variant.name for variant in manifest.variants}
 
 
-@pytest.mark.parametrize("target", ["onnx", "openvino"])
-def test_files_that_take_text_have_the_new_tokenizer_inside(model: Path, tmp_path: Path, target: str) -> None:
-    [result] = sliced(model, tmp_path / "o", targets=(target,), precisions=["f32"], text_in=True, vocab=VOCAB)
-    ids, text = result.artifact.manifest.variants
-    assert (ids.takes, text.takes) == ("ids", "text")
-    assert text.verification.status == ids.verification.status == "passed"
-    assert text.verification.min_cosine is not None and text.verification.min_cosine >= 0.99999
+def test_files_that_take_text_have_the_new_tokenizer_inside(model: Path, tmp_path: Path) -> None:
+    targets = ("onnx", "openvino")
+    for result in sliced(model, tmp_path / "o", targets=targets, precisions=["f32"], text_in=True, vocab=VOCAB):
+        ids, text = result.artifact.manifest.variants
+        assert (ids.takes, text.takes) == ("ids", "text")
+        assert text.verification.status == ids.verification.status == "passed"
+        assert text.verification.min_cosine is not None and text.verification.min_cosine >= 0.99999
 
 
 def test_static_shapes(model: Path, tmp_path: Path) -> None:
     [result] = sliced(model, tmp_path / "o", targets=("onnx",), precisions=["f32"], static="1x32", vocab=("2000",))
     assert result.artifact.manifest.variants[0].verification.status == "passed"
     assert result.artifact.text.max_length == 32
-    assert mlexport.verify_artifact(tmp_path / "o", "sample")["f32"].status == "passed"
 
 
 def test_a_changed_vocabulary_file_is_seen(artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
