@@ -105,7 +105,7 @@ class VocabularyReport:
         merge_parents: those of `tokens` that stay for no other reason than to make others.
         probes: the probe texts' lengths.
         corpus: the lengths of the texts of `--vocab corpus:…`; None without it.
-        bytes_saved: exact bytes that the table is smaller by, for each variant.
+        bytes_saved: exact bytes that the table is smaller by, for each variant that takes ids.
     """
 
     asked: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-from mlexport.artifact import Artifact, TensorPlan, VerifyReport, variant_name
+from mlexport.artifact import IDS, Artifact, TensorPlan, VerifyReport, variant_name
 from mlexport.kept import VocabularyReport
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
 from mlexport.search import Hit
@@ -106,7 +106,7 @@ class VariantPlan:
 def with_saved_bytes(chosen: Chosen, variants: Iterable[VariantPlan]) -> VocabularyReport:
     """The report, with the bytes that each variant's table would have more with every row.
 
-    Exact: every scheme packs rows by themselves.
+    Exact: every scheme packs rows by themselves. A file that takes text has the table of the one that takes ids.
     """
     kept = chosen.kept
     saved = {
@@ -116,6 +116,7 @@ def with_saved_bytes(chosen: Chosen, variants: Iterable[VariantPlan]) -> Vocabul
             if row.name in (TABLE, TABLE_LEFT)
         )
         for variant in variants
+        if variant.takes == IDS
     }
     return replace(chosen.report, bytes_saved=saved)
 

@@ -69,7 +69,7 @@ def parse_vocabulary(values: Sequence[str], coverage: float | None = None) -> Vo
     """
     first, scripts, corpus = list[int](), list[Scripts](), list[str]()
     for value in values:
-        if re.fullmatch(r"[0-9][0-9_]*", value):
+        if re.fullmatch(r"[0-9]{1,9}", value):
             first.append(int(value))
         elif value.startswith(SCRIPTS):
             scripts.append(parse_scripts(value.removeprefix(SCRIPTS)))

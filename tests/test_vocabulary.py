@@ -383,10 +383,12 @@ def test_other_tokenizers_are_refused(tokenizer: dict[str, Any], message: str) -
     ("values", "coverage", "message"),
     [
         (["many"], None, "--vocab 'many' is none of 32000 (a number of tokens), scripts:Latn,Cyrl, corpus:FILE"),
+        (["5__0"], None, "--vocab '5__0' is none of 32000 (a number of tokens), scripts:Latn,Cyrl, corpus:FILE"),
         (["corpus:"], None, "--vocab 'corpus:' is none of 32000 (a number of tokens), scripts:Latn,Cyrl, corpus:FILE"),
         (["scripts:"], None, "--vocab scripts: names no script: expected a list such as scripts:Latn,Cyrl"),
         (["scripts:Latain"], None, "--vocab knows no script 'Latain': did you mean Latn?"),
         (["scripts:Latn,Cyrilic"], None, "--vocab knows no script 'Cyrilic': did you mean Cyrl?"),
+        (["scripts:Latn)"], None, "--vocab knows no script 'Latn)': did you mean Latn?"),
         (["scripts:emogi"], None, "--vocab knows no script 'emogi': did you mean emoji?"),
         (
             ["scripts:Zyyy"],
@@ -419,6 +421,18 @@ def test_a_number_out_of_range(demo: Checkpoint, count: str) -> None:
     assert str(error.value) == (
         f"--vocab {count} is out of range: this tokenizer has 16384 tokens, and 256 bytes always stay"
     )
+
+
+def test_an_end_without_a_token_is_refused(tmp_path: Path) -> None:
+    """A row of the table past the tokenizer's tokens, which no cut of the vocabulary keeps."""
+    folder = make_tiny(tmp_path / "model", layers=1, vocabulary=16400, append_eos=False)
+    for name, change in (("tokenizer_config.json", {"eos_token": None}), ("config.json", {"eos_token_id": 16390})):
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(content | change), encoding="utf-8")
+    with pytest.raises(
+        CheckpointError, match=r"tokenizer\.json lacks the token of id 16390, which ends or pads texts$"
+    ):
+        chosen(open_checkpoint(str(folder)), "2000")
 
 
 def test_no_value_is_no_slice() -> None:

@@ -98,6 +98,8 @@ def test_files_that_take_text_have_the_new_tokenizer_inside(model: Path, tmp_pat
         assert (ids.takes, text.takes) == ("ids", "text")
         assert text.verification.status == ids.verification.status == "passed"
         assert text.verification.min_cosine is not None and text.verification.min_cosine >= 0.99999
+        assert result.artifact.manifest.vocabulary is not None
+        assert set(result.artifact.manifest.vocabulary.bytes_saved) == {"f32"}
 
 
 def test_static_shapes(model: Path, tmp_path: Path) -> None:
