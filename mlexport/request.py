@@ -22,6 +22,8 @@ class SliceRequest:
         layers: decoder layers kept; None keeps all.
         rank: rank of the token table; None keeps the checkpoint's own table.
         dim: numbers of the vector kept; None keeps all.
+        vocab: "32000", "scripts:Latn,Cyrl", "corpus:FILE"; a token stays if any of them keeps it. Empty keeps all.
+        vocab_coverage: share of the corpus's tokens that must stay; None is all.
         targets: "gguf", "hf", "onnx", "openvino"; the checkpoint, the cut and the reference are shared.
         precisions: the targets' names, see `mlexport.spec.PRECISIONS`; several lie in one folder, the first is the
             one that is opened when nothing else is said. Empty takes each target's default.
@@ -36,6 +38,8 @@ class SliceRequest:
     layers: int | None = None
     rank: int | None = None
     dim: int | None = None
+    vocab: Sequence[str] = ()
+    vocab_coverage: float | None = None
     targets: Sequence[str] = ("gguf",)
     precisions: Sequence[str] = ()
     table_precision: str | None = None

@@ -14,8 +14,6 @@ from mlexport.errors import ExportError, missing_extra
 from mlexport.export.files import append_end
 from mlexport.export.token_ids import compared_limit, require_equal_ids
 from mlexport.model import SubModel, TextFacts
-from mlexport.textfacts import TOKENIZER
-from mlexport.weights import read_json
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -46,8 +44,7 @@ def write_text_in(
     for module, extra in (("openvino_tokenizers", "text"), ("transformers", "torch")):
         if find_spec(module) is None:
             raise missing_extra(module.replace("_", "-"), extra, "--text-in")
-    facts = sub.checkpoint.text
-    tokenizer = read_json(sub.checkpoint.folder / TOKENIZER)
+    facts, tokenizer = sub.text, sub.tokenizer()
     _require_equal_ids(tokenizer, facts)
     name = Path(model).with_stem(f"{Path(model).stem}_text")
     _join(tokenizer_model(tokenizer, facts, facts.max_length), folder / model, folder / name)

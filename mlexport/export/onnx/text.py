@@ -26,8 +26,6 @@ from mlexport.export.onnx.nfc import compose
 from mlexport.export.onnx.stream import write_model
 from mlexport.export.token_ids import compared_limit, require_equal_ids
 from mlexport.model import SubModel, TextFacts
-from mlexport.textfacts import TOKENIZER
-from mlexport.weights import read_json
 
 
 def write_text_in(
@@ -52,13 +50,13 @@ def write_text_in(
     for module, extra in (("onnxruntime", "onnx"), ("onnxruntime_extensions", "text")):
         if find_spec(module) is None:
             raise missing_extra(module.replace("_", "-"), extra, "--text-in")
-    tokenizer = read_json(sub.checkpoint.folder / TOKENIZER)
+    tokenizer = sub.tokenizer()
     name = Path(model).with_stem(f"{Path(model).stem}_text")
-    _require_equal_ids(tokenizer, sub.checkpoint.text, (folder / name).with_name("tokenizer.onnx"))
+    _require_equal_ids(tokenizer, sub.text, (folder / name).with_name("tokenizer.onnx"))
     graph = embedder_graph(sub, {row.name: row.scheme for row in plan})
     graph.options = Options(broadcast=False)
     graph.text = _text_input()
-    graph.ids, graph.mask = _tokens(graph.b, graph.text, tokenizer, sub.checkpoint.text)
+    graph.ids, graph.mask = _tokens(graph.b, graph.text, tokenizer, sub.text)
     _declare(graph.ids, "input_ids")
     _declare(graph.mask, "attention_mask")
     built = graph.build({"mlexport.spec": sub.spec.name, "mlexport.model": sub.checkpoint.name})
