@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from mlexport.artifact import Artifact, TensorPlan, VerifyReport, variant_name
+from mlexport.evaluate.retention import Retention
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
 from mlexport.search import Hit
 from mlexport.spec import SubModelSpec, Target
@@ -184,6 +185,54 @@ class SearchResult:
     documents: int
     prompt: str | None
     found: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullModel:
+    """What an evaluation compares with.
+
+    Attributes:
+        query_prompt: what was put before each query; None where the checkpoint names no query prompt.
+        how: versions, and how its vectors were computed, in words.
+        cache: whether they were "read" from the cache, "written" to it, "off", or it was "not writable".
+    """
+
+    model: str
+    revision: str | None
+    dim: int
+    query_prompt: str | None
+    how: str
+    cache: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRetention:
+    """One artifact's row: what it is and what it keeps; `bytes` of all its files, `seconds` of embedding all texts."""
+
+    folder: Path
+    model: str
+    spec: str
+    target: str
+    precision: str
+    dim: int
+    bytes: int
+    seconds: float
+    retention: Retention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What `mlexport eval` measured; `notes` say what of the data was left out."""
+
+    data: str
+    split: str
+    documents: int
+    queries: int
+    notes: tuple[str, ...]
+    seed: int
+    full: FullModel
+    artifacts: tuple[ArtifactRetention, ...]
+    steps: tuple[Step, ...]
 
 
 def manifest_sizes(sizes: Mapping[str, int]) -> Sizes:

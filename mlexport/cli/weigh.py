@@ -1,0 +1,78 @@
+"""The command about what artifacts keep: eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlexport.cli.app import AsJson, app, print_json
+
+
+@app.command("eval")
+def eval_command(
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT...", help="Folders that `mlexport slice` wrote.")
+    ],
+    *,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="MODEL", help="The full model, if not the one they were cut from."),
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option("--data", metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels/ as BEIR has them."),
+    ] = "builtin",
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="Which qrels/NAME.tsv; test, or the only one.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", metavar="N", help="Only N queries, drawn with --seed; all by default.")
+    ] = None,
+    vectors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vectors",
+            metavar="PRECISION",
+            help="Weigh dims against stored vectors in f32, int8, binary; several by repeating, or with commas.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the sample and the intervals.")] = 0,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither use nor keep the full model's vectors of earlier runs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what artifacts keep of the full model: retrieval, neighbours.
+
+    \b
+    mlexport eval out/demo
+    mlexport eval out/a out/b --data my-data --vectors f32,int8,binary
+    """
+    from mlexport import evaluation  # noqa: PLC0415
+    from mlexport.report import data as plain  # noqa: PLC0415
+    from mlexport.report import retention, terminal  # noqa: PLC0415
+    from mlexport.report.progress import Bars  # noqa: PLC0415
+
+    with Bars() as bars:
+        found = evaluation.evaluate_artifacts(
+            artifacts,
+            against=against,
+            data=data,
+            split=split,
+            sample=sample,
+            vectors=_listed(vectors),
+            seed=seed,
+            cache=not no_cache,
+            progress=bars,
+        )
+    if as_json:
+        print_json(plain.evaluation_data(found))
+    else:
+        retention.show_evaluation(terminal.make_console(), found)
+
+
+def _listed(entries: list[str] | None) -> list[str]:
+    """Names given by repeating an option, or with commas."""
+    return [name.strip() for entry in entries or () for name in entry.split(",") if name.strip()]

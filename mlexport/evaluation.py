@@ -1,0 +1,170 @@
+"""Retention of artifacts, end to end: data and full model once, then each artifact in its own runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from mlexport import runtime
+from mlexport.artifact import Artifact, read_artifact
+from mlexport.checkpoint import open_checkpoint
+from mlexport.errors import UsageError
+from mlexport.evaluate.beir import BUILTIN, RetrievalSet, read_retrieval_set
+from mlexport.evaluate.bootstrap import SEED
+from mlexport.evaluate.cache import cache_folder
+from mlexport.evaluate.encode import QUERY, Encoded, ReferenceVectors, artifact_vectors, reference_vectors
+from mlexport.evaluate.retention import compare, full_scores
+from mlexport.evaluate.retrieval import RetrievalScores
+from mlexport.evaluate.stored import COMPARISONS, Storage, VectorPrecision, parse_vectors
+from mlexport.model import Checkpoint
+from mlexport.progress import Progress, Steps
+from mlexport.results import ArtifactRetention, Evaluation, FullModel
+from mlexport.spec import SubModelSpec, parse_target
+
+
+def evaluate_artifacts(
+    folders: Sequence[Path | str],
+    *,
+    against: str | None = None,
+    data: str | Path = BUILTIN,
+    split: str | None = None,
+    sample: int | None = None,
+    vectors: Sequence[str] = (),
+    seed: int = SEED,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure what artifacts keep of the full model on a retrieval set.
+
+    The full model is the uncut checkpoint, run by transformers in a process of its own; queries get the query prompt
+    and documents the document prompt, where a checkpoint has them.
+
+    Args:
+        folders: artifacts, compared with one reference.
+        against: the full model, if it is another checkpoint than the one the artifacts were cut from.
+        data: "builtin", or a folder in BEIR's layout, see `mlexport.evaluate.beir.read_retrieval_set`.
+        split: name of the qrels file.
+        sample: so many queries, drawn with `seed`; None takes all.
+        vectors: "f32", "int8", "binary": compare ways to store the vectors too, at every dim nested in the artifact's.
+        seed: of the sample and the bootstrap.
+        cache: keep the full model's vectors in the user's cache folder, and use those kept there.
+        progress: told about steps and texts.
+
+    Raises:
+        UsageError: no artifact, artifacts of different checkpoints, malformed data.
+        ArtifactError: not an artifact, or a damaged one.
+        CheckpointError: the full model cannot be opened.
+        EvaluationError: its vectors cannot be computed.
+        MissingExtraError: a runtime, or torch and transformers, are not installed.
+    """
+    steps = Steps(progress)
+    artifacts = [read_artifact(Path(folder)) for folder in folders]
+    model = _full_model(artifacts, against)
+    precisions = [parse_vectors(name) for name in dict.fromkeys(vectors)]
+    with steps.step("data"):
+        found = read_retrieval_set(data, split)
+        found = found if sample is None else found.sampled(sample, seed)
+    with steps.step("load"):
+        checkpoint = open_checkpoint(model)
+    full = _reference(checkpoint, found, seed, steps, cache=cache)
+    kept = tuple(_evaluate(artifact, full, precisions, steps) for artifact in artifacts)
+    return Evaluation(
+        data=found.name,
+        split=found.split,
+        documents=len(found.documents),
+        queries=len(found.queries),
+        notes=found.notes,
+        seed=seed,
+        full=FullModel(
+            model=checkpoint.name,
+            revision=checkpoint.revision,
+            dim=checkpoint.config.hidden,
+            query_prompt=checkpoint.text.prompts.get(QUERY),
+            how=full.vectors.how,
+            cache=full.vectors.cache,
+        ),
+        artifacts=kept,
+        steps=tuple(steps.done),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reference:
+    """What every artifact of a call is compared with."""
+
+    checkpoint: Checkpoint
+    data: RetrievalSet
+    vectors: ReferenceVectors
+    scores: RetrievalScores
+    seed: int
+
+
+def _reference(checkpoint: Checkpoint, data: RetrievalSet, seed: int, steps: Steps, *, cache: bool) -> _Reference:
+    with steps.step("full model", len(data.documents) + len(data.queries)):
+        folder = cache_folder() if cache else None
+        vectors = reference_vectors(checkpoint, data, cache=folder, advance=steps.progress.advance)
+        scores = full_scores(data, vectors.encoded)
+    return _Reference(checkpoint=checkpoint, data=data, vectors=vectors, scores=scores, seed=seed)
+
+
+def _evaluate(
+    artifact: Artifact, full: _Reference, precisions: Sequence[VectorPrecision], steps: Steps
+) -> ArtifactRetention:
+    """One artifact's vectors, compared."""
+    manifest = artifact.manifest
+    dim = SubModelSpec.parse(manifest.spec).dim
+    with steps.step("embed", len(full.data.documents) + len(full.data.queries)):
+        start = perf_counter()
+        cut = _embed(artifact, dim, full.data, steps.progress)
+        seconds = perf_counter() - start
+    with steps.step("compare"):
+        storages = _storages(full.checkpoint, dim, precisions)
+        found = compare(full.data, full.vectors.encoded, full.scores, cut, storages, seed=full.seed)
+    return ArtifactRetention(
+        folder=artifact.folder,
+        model=manifest.model,
+        spec=manifest.spec,
+        target=manifest.target,
+        precision=manifest.precision,
+        dim=dim,
+        bytes=sum(entry.bytes for entry in manifest.files),
+        seconds=seconds,
+        retention=found,
+    )
+
+
+def _embed(artifact: Artifact, dim: int, data: RetrievalSet, progress: Progress) -> Encoded:
+    manifest, text = artifact.manifest, artifact.text
+    embedder = runtime.load(parse_target(manifest.target), artifact.folder, manifest.model_file, text, dim)
+    try:
+        return artifact_vectors(embedder, dim, data, text.prompts, progress.advance)
+    finally:
+        embedder.close()
+
+
+def _full_model(artifacts: Sequence[Artifact], against: str | None) -> str:
+    """What opens the full model."""
+    if not artifacts:
+        raise UsageError("no artifact: give the folder of one or more")
+    sources = sorted({artifact.manifest.source for artifact in artifacts})
+    if against is not None:
+        return against
+    if len(sources) > 1:
+        raise UsageError(
+            f"these artifacts are cut from different checkpoints ({', '.join(sources)}): name the one to compare "
+            "with by --against, or evaluate them one by one"
+        )
+    return sources[0]
+
+
+def _storages(checkpoint: Checkpoint, dim: int, precisions: Sequence[VectorPrecision]) -> list[Storage]:
+    """Every precision at every trained dim up to the artifact's own."""
+    dims = sorted({trained for trained in checkpoint.trained_dims if trained < dim} | {dim})
+    return [
+        Storage(dim=short, precision=precision, comparison=comparison)
+        for short in (dims if precisions else ())
+        for precision in precisions
+        for comparison in COMPARISONS[precision]
+    ]
