@@ -235,6 +235,36 @@ class Evaluation:
     steps: tuple[Step, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkScore:
+    """One mteb task on one model.
+
+    Attributes:
+        label: the artifact's folder, or the full model's name.
+        kind: the task's type, such as "Retrieval".
+        measure: name of its main score, such as "ndcg_at_10".
+        score: mean over its splits and subsets, as mteb reports it.
+        splits: split -> mean over its subsets.
+    """
+
+    label: str
+    task: str
+    kind: str
+    measure: str
+    score: float
+    splits: Mapping[str, float]
+    mteb_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """What `mlexport eval --mteb` measured; `against` is the full model, None where it was not run."""
+
+    against: str | None
+    scores: tuple[BenchmarkScore, ...]
+    steps: tuple[Step, ...]
+
+
 def manifest_sizes(sizes: Mapping[str, int]) -> Sizes:
     """Sizes as a manifest keeps them."""
     return Sizes(**sizes)

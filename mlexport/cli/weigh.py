@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlexport.cli.app import AsJson, app, print_json
+from mlexport.errors import UsageError
 
 
 @app.command("eval")
@@ -42,14 +43,27 @@ def eval_command(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither use nor keep the full model's vectors of earlier runs.")
     ] = False,
+    mteb: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mteb",
+            metavar="TASK",
+            help="Run mteb's TASK, or MODULE:CLASS, instead; the full model too with --against.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what artifacts keep of the full model: retrieval, neighbours.
+    """Measure what artifacts keep of the full model.
 
     \b
     mlexport eval out/demo
     mlexport eval out/a out/b --data my-data --vectors f32,int8,binary
+    mlexport eval out/demo --mteb NFCorpus --mteb STS17
     """
+    if mteb:
+        given = {"--data": data != "builtin", "--split": split, "--sample": sample, "--vectors": vectors}
+        _run_mteb(artifacts, _listed(mteb), against, [name for name, value in given.items() if value], as_json=as_json)
+        return
     from mlexport import evaluation  # noqa: PLC0415
     from mlexport.report import data as plain  # noqa: PLC0415
     from mlexport.report import retention, terminal  # noqa: PLC0415
@@ -71,6 +85,24 @@ def eval_command(
         print_json(plain.evaluation_data(found))
     else:
         retention.show_evaluation(terminal.make_console(), found)
+
+
+def _run_mteb(
+    artifacts: list[Path], tasks: list[str], against: str | None, others: list[str], *, as_json: bool
+) -> None:
+    from mlexport import benchmark  # noqa: PLC0415
+    from mlexport.report import data as plain  # noqa: PLC0415
+    from mlexport.report import retention, terminal  # noqa: PLC0415
+    from mlexport.report.progress import Bars  # noqa: PLC0415
+
+    if others:
+        raise UsageError(f"{others[0]} does not go with --mteb: a task brings its own data")
+    with Bars() as bars:
+        found = benchmark.run_tasks(artifacts, tasks, against=against, progress=bars)
+    if as_json:
+        print_json(plain.benchmark_data(found))
+    else:
+        retention.show_benchmark(terminal.make_console(), found)
 
 
 def _listed(entries: list[str] | None) -> list[str]:

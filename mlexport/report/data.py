@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from mlexport.artifact import Artifact, VerifyReport
 from mlexport.model import Checkpoint
-from mlexport.results import CheckpointFacts, Evaluation, SearchResult, Sizes, SlicePlan, SliceResult
+from mlexport.results import Benchmark, CheckpointFacts, Evaluation, SearchResult, Sizes, SlicePlan, SliceResult
 
 Data = Mapping[str, object]
 
@@ -94,6 +94,11 @@ def search_data(result: SearchResult) -> Data:
             for found in result.found
         ],
     }
+
+
+def benchmark_data(found: Benchmark) -> Data:
+    """Scores of mteb's tasks."""
+    return {"against": found.against, "scores": [asdict(score) for score in found.scores]}
 
 
 def evaluation_data(found: Evaluation) -> Data:

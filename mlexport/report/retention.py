@@ -11,7 +11,7 @@ from rich.text import Text
 from mlexport.evaluate.bootstrap import Estimate
 from mlexport.evaluate.retention import Retention, StoredRetention
 from mlexport.report.terminal import heading, line, megabytes, times
-from mlexport.results import ArtifactRetention, Evaluation
+from mlexport.results import ArtifactRetention, Benchmark, Evaluation
 
 _CACHE = {
     "read": "vectors read from the cache",
@@ -61,6 +61,27 @@ def show_evaluation(console: Console, found: Evaluation) -> None:
         if artifact.retention.not_finite:
             text = f"{artifact.folder}: {artifact.retention.not_finite:,} vectors are not finite, and count against it"
             line(console, "NOT FINITE", text, style="yellow")
+    line(console, "time", times(found.steps))
+
+
+def show_benchmark(console: Console, found: Benchmark) -> None:
+    """A row a task, a column a model; the share of the full model's score where that was run."""
+    labels = list(dict.fromkeys(score.label for score in found.scores))
+    scores = {(score.task, score.label): score for score in found.scores}
+    table = _table(
+        f"mteb {found.scores[0].mteb_version}: main score" + (", share of the full model's" if found.against else "")
+    )
+    table.add_column("task")
+    table.add_column("measure")
+    for label in labels:
+        table.add_column(label, justify="right", overflow="fold")
+    for task in dict.fromkeys(score.task for score in found.scores):
+        row = [scores[task, label] for label in labels]
+        cells = [f"{score.score:.4f}" for score in row]
+        if found.against is not None and row[0].score > 0:
+            cells[1:] = [f"{score.score:.4f}  {score.score / row[0].score:.1%}" for score in row[1:]]
+        table.add_row(Text(task), row[0].measure, *cells)
+    console.print(table)
     line(console, "time", times(found.steps))
 
 
