@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,12 +128,11 @@ def run_tasks(
 def _silence() -> None:
     """Bars and retries that other libraries would write through ours; what fails is said by an error."""
     import datasets  # noqa: PLC0415
-    import huggingface_hub  # noqa: PLC0415
     import transformers  # noqa: PLC0415
 
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
-    huggingface_hub.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def _task(name: str) -> Any:
