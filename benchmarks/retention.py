@@ -21,6 +21,7 @@ from environment import environment
 from mlexport import pipeline
 from mlexport.evaluation import evaluate_artifacts
 from mlexport.report.data import evaluation_data
+from mlexport.request import SliceRequest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (1, 2, 4, 8, 12)
@@ -42,9 +43,9 @@ class Cut:
 
 
 def grid() -> list[Cut]:
-    """GGUF stores the folded table at any rank, so ranks are measured where they save bytes."""
-    ranks = {"gguf": (None,), "onnx": (None, 128, 64, 32), "openvino": (None, 64)}
-    precisions = {"gguf": ("f32", "int8", "int4"), "onnx": ("f32", "int8", "int4"), "openvino": ("int8", "int4")}
+    """GGUF and IRs store the folded table at any rank, so ranks are measured where they save bytes."""
+    ranks = {"onnx": (None, 64, 32), "openvino": (None,), "gguf": (None,)}
+    precisions = {"onnx": ("f32", "int8", "int4"), "openvino": ("int8", "int4"), "gguf": ("int8", "int4")}
     return [
         Cut(target=target, precision=precision, layers=layers, rank=rank)
         for target in ranks
@@ -56,15 +57,10 @@ def write(cut: Cut, work: Path) -> Path:
     """The artifact of a cut; not verified, since its vectors are compared right after."""
     folder = work / cut.name
     shutil.rmtree(folder, ignore_errors=True)
-    pipeline.slice_model(
-        "demo",
-        layers=cut.layers,
-        rank=cut.rank,
-        targets=(cut.target,),
-        precision=cut.precision,
-        out=folder,
-        verify="off",
+    request = SliceRequest(
+        layers=cut.layers, rank=cut.rank, targets=(cut.target,), precisions=(cut.precision,), out=folder
     )
+    pipeline.slice_model(request, verify="off")
     return folder
 
 

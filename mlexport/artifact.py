@@ -163,6 +163,16 @@ class Manifest:
             f"this artifact has no variant '{name}': choose from {', '.join(v.name for v in self.variants)}"
         )
 
+    def shipped_bytes(self, variant: Variant) -> int:
+        """Bytes of a variant's files and of those that belong to no other one: what a user of it ships."""
+        others = {_stem(other.model_file) for other in self.variants} - {_stem(variant.model_file)}
+        return sum(entry.bytes for entry in self.files if _stem(entry.path) not in others)
+
+
+def _stem(path: str) -> str:
+    # An IR's .bin and an ONNX file's data lie beside it under its name
+    return str(PurePosixPath(path).with_suffix("")) if path != "." else path
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlexport import runtime
-from mlexport.artifact import Artifact, read_artifact
+from mlexport.artifact import Artifact, Variant, read_artifact
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import EvaluationError, UsageError, missing_extra
 from mlexport.evaluate.encode import DOCUMENT, QUERY, embed_all
@@ -33,13 +34,13 @@ class ArtifactEncoder:
     (classification, similarity) get the document prompt, as `mlexport embed` gives it without --query.
     """
 
-    def __init__(self, artifact: Artifact, embedder: Embedder) -> None:
+    def __init__(self, artifact: Artifact, variant: Variant, embedder: Embedder) -> None:
         from mteb.models import ModelMeta  # noqa: PLC0415
 
         manifest = artifact.manifest
         self.embedder, self.text = embedder, artifact.text
         self.dim = SubModelSpec.parse(manifest.spec).dim
-        name = f"mlexport/{manifest.model.replace('/', '__')}-{manifest.spec}-{manifest.target}-{manifest.precision}"
+        name = f"mlexport/{manifest.model.replace('/', '__')}-{manifest.spec}-{manifest.target}-{variant.name}"
         self.mteb_model_meta = ModelMeta.create_empty(
             {
                 "name": name,
@@ -79,6 +80,7 @@ def run_tasks(
     folders: Sequence[Path | str],
     tasks: Sequence[str],
     *,
+    variant: str | None = None,
     against: str | None = None,
     progress: Progress | None = None,
 ) -> Benchmark:
@@ -87,6 +89,7 @@ def run_tasks(
     Args:
         folders: artifacts.
         tasks: names that mteb knows, or "module:Class" of a task of your own (the working folder is searched too).
+        variant: name of one of an artifact's model files; None takes the first.
         against: a checkpoint to run the same tasks on, with sentence-transformers in float32; None leaves that out.
         progress: told about steps and tasks.
 
@@ -111,18 +114,22 @@ def run_tasks(
             checkpoint = open_checkpoint(against)
             scores += _run(checkpoint.name, _full_model(checkpoint), chosen, steps.progress.advance)
     for artifact in artifacts:
-        manifest = artifact.manifest
-        dim = SubModelSpec.parse(manifest.spec).dim
-        with steps.step("mteb", len(chosen)):
-            embedder = runtime.load(
-                parse_target(manifest.target), artifact.folder, manifest.model_file, artifact.text, dim
-            )
-            try:
-                encoder = ArtifactEncoder(artifact, embedder)
-                scores += _run(str(artifact.folder), encoder, chosen, steps.progress.advance)
-            finally:
-                embedder.close()
+        one = artifact.manifest.variant(variant)
+        with steps.step("mteb", len(chosen)), _encoder(artifact, one) as encoder:
+            scores += _run(f"{artifact.folder} {one.name}", encoder, chosen, steps.progress.advance)
     return Benchmark(against=against, scores=tuple(scores), steps=tuple(steps.done))
+
+
+@contextmanager
+def _encoder(artifact: Artifact, variant: Variant) -> Iterator[ArtifactEncoder]:
+    """An artifact's model file in its runtime."""
+    manifest, dim = artifact.manifest, SubModelSpec.parse(artifact.manifest.spec).dim
+    target, file = parse_target(manifest.target), variant.model_file
+    embedder = runtime.load(target, artifact.folder, file, artifact.text, dim, takes=variant.takes)
+    try:
+        yield ArtifactEncoder(artifact, variant, embedder)
+    finally:
+        embedder.close()
 
 
 def _silence() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from mlexport import runtime
-from mlexport.artifact import Artifact, read_artifact
+from mlexport.artifact import IDS, Artifact, Variant, read_artifact
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import UsageError
 from mlexport.evaluate.beir import BUILTIN, RetrievalSet, read_retrieval_set
@@ -27,6 +27,7 @@ from mlexport.spec import SubModelSpec, parse_target
 def evaluate_artifacts(
     folders: Sequence[Path | str],
     *,
+    variant: str | None = None,
     against: str | None = None,
     data: str | Path = BUILTIN,
     split: str | None = None,
@@ -43,6 +44,7 @@ def evaluate_artifacts(
 
     Args:
         folders: artifacts, compared with one reference.
+        variant: name of one of an artifact's model files; None takes all that take token ids.
         against: the full model, if it is another checkpoint than the one the artifacts were cut from.
         data: "builtin", or a folder in BEIR's layout, see `mlexport.evaluate.beir.read_retrieval_set`.
         split: name of the qrels file.
@@ -69,7 +71,9 @@ def evaluate_artifacts(
     with steps.step("load"):
         checkpoint = open_checkpoint(model)
     full = _reference(checkpoint, found, seed, steps, cache=cache)
-    kept = tuple(_evaluate(artifact, full, precisions, steps) for artifact in artifacts)
+    kept = tuple(
+        _evaluate(artifact, one, full, precisions, steps) for artifact in artifacts for one in chosen(artifact, variant)
+    )
     return Evaluation(
         data=found.name,
         split=found.split,
@@ -109,15 +113,21 @@ def _reference(checkpoint: Checkpoint, data: RetrievalSet, seed: int, steps: Ste
     return _Reference(checkpoint=checkpoint, data=data, vectors=vectors, scores=scores, seed=seed)
 
 
+def chosen(artifact: Artifact, variant: str | None) -> Sequence[Variant]:
+    """The variant of a name, else all: one that takes text gives the vectors of the one that takes ids."""
+    manifest = artifact.manifest
+    return [manifest.variant(variant)] if variant is not None else [v for v in manifest.variants if v.takes == IDS]
+
+
 def _evaluate(
-    artifact: Artifact, full: _Reference, precisions: Sequence[VectorPrecision], steps: Steps
+    artifact: Artifact, variant: Variant, full: _Reference, precisions: Sequence[VectorPrecision], steps: Steps
 ) -> ArtifactRetention:
-    """One artifact's vectors, compared."""
+    """One model file's vectors, compared."""
     manifest = artifact.manifest
     dim = SubModelSpec.parse(manifest.spec).dim
     with steps.step("embed", len(full.data.documents) + len(full.data.queries)):
         start = perf_counter()
-        cut = _embed(artifact, dim, full.data, steps.progress)
+        cut = _embed(artifact, variant, dim, full.data, steps.progress)
         seconds = perf_counter() - start
     with steps.step("compare"):
         storages = _storages(full.checkpoint, dim, precisions)
@@ -127,17 +137,17 @@ def _evaluate(
         model=manifest.model,
         spec=manifest.spec,
         target=manifest.target,
-        precision=manifest.precision,
+        variant=variant.name,
         dim=dim,
-        bytes=sum(entry.bytes for entry in manifest.files),
+        bytes=manifest.shipped_bytes(variant),
         seconds=seconds,
         retention=found,
     )
 
 
-def _embed(artifact: Artifact, dim: int, data: RetrievalSet, progress: Progress) -> Encoded:
-    manifest, text = artifact.manifest, artifact.text
-    embedder = runtime.load(parse_target(manifest.target), artifact.folder, manifest.model_file, text, dim)
+def _embed(artifact: Artifact, variant: Variant, dim: int, data: RetrievalSet, progress: Progress) -> Encoded:
+    target, text = parse_target(artifact.manifest.target), artifact.text
+    embedder = runtime.load(target, artifact.folder, variant.model_file, text, dim, takes=variant.takes)
     try:
         return artifact_vectors(embedder, dim, data, text.prompts, progress.advance)
     finally:

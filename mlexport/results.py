@@ -207,13 +207,19 @@ class FullModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactRetention:
-    """One artifact's row: what it is and what it keeps; `bytes` of all its files, `seconds` of embedding all texts."""
+    """One model file's row: what it is and what it keeps.
+
+    Attributes:
+        variant: which of the artifact's model files.
+        bytes: of that file and of those that all variants share, the manifest aside.
+        seconds: of embedding all texts.
+    """
 
     folder: Path
     model: str
     spec: str
     target: str
-    precision: str
+    variant: str
     dim: int
     bytes: int
     seconds: float

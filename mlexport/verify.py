@@ -17,6 +17,7 @@ import numpy as np
 from mlexport import runtime
 from mlexport.artifact import IDS, VerifyReport
 from mlexport.errors import MlexportError, UsageError, VerificationError, missing_extra
+from mlexport.memory import available_bytes
 from mlexport.model import TABLE, SubModel
 from mlexport.probes import PROBES, SAMPLE_NAMES, Probe, over_long
 from mlexport.spec import Target
@@ -247,14 +248,10 @@ def _finish_reference(child: subprocess.Popen[bytes], work: Path) -> _Answers:
 
 def _check_memory(sub: SubModel) -> None:
     """Refuse a reference that will not fit, before anything is loaded (Linux; elsewhere nothing is known)."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return
-    facts = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    free = int(facts["MemAvailable"].split()[0]) * 1024
+    free = available_bytes()
     # float32 weights, and once more the table while it is replaced
     needed = 4 * (sum(tensor.size for tensor in sub.tensors.values()) + sub.tensors[TABLE].size)
-    if needed > MEMORY_SHARE * free:
+    if free is not None and needed > MEMORY_SHARE * free:
         raise VerificationError(
             f"full verification needs about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: "
             "pass --verify sample (one layer at a time), or --verify off"

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 import mlexport
 from mlexport.cli import main
+from mlexport.request import SliceRequest
 from tests.mteb_tasks import PAIRS, LocalRetrieval
 from tests.tiny import make_tiny
 
@@ -26,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def artifact(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "whole"
-    mlexport.slice_model(str(model), targets=("onnx",), precision="f32", out=out, verify="off")
+    mlexport.slice_model(SliceRequest(model=str(model), targets=("onnx",), precisions=("f32",), out=out), verify="off")
     return out
 
 
@@ -45,11 +46,11 @@ def test_scores_are_those_of_sentence_transformers(
     found = json.loads(out)
     scores = {(row["label"], row["task"]): row for row in found["scores"]}
     assert set(scores) == {
-        (label, task) for label in ("model", str(artifact)) for task in ("LocalRetrieval", "LocalSTS")
+        (label, task) for label in ("model", f"{artifact} f32") for task in ("LocalRetrieval", "LocalSTS")
     }
     reference = SentenceTransformer(str(model), device="cpu", model_kwargs={"dtype": "float32"})
     [expected] = mteb.evaluate(reference, LocalRetrieval(), cache=None, show_progress_bar=False).task_results
-    ours = scores[str(artifact), "LocalRetrieval"]
+    ours = scores[f"{artifact} f32", "LocalRetrieval"]
     assert 0.1 < expected.get_score() < 0.99
     assert ours["score"] == pytest.approx(expected.get_score(), abs=1e-4)
     assert (ours["kind"], ours["measure"], ours["splits"]) == ("Retrieval", "ndcg_at_10", {"test": ours["score"]})
@@ -60,7 +61,7 @@ def test_scores_are_those_of_sentence_transformers(
     # A task without queries: no prompt
     left, right = (reference.encode([pair[side] for pair in PAIRS], prompt="") for side in (0, 1))
     rho = scipy.stats.spearmanr((left * right).sum(axis=1), [pair[2] for pair in PAIRS]).statistic
-    assert scores[str(artifact), "LocalSTS"]["score"] == pytest.approx(rho, abs=1e-6)
+    assert scores[f"{artifact} f32", "LocalSTS"]["score"] == pytest.approx(rho, abs=1e-6)
     assert scores["model", "LocalSTS"]["score"] == pytest.approx(rho, abs=1e-6)
 
 
@@ -78,7 +79,11 @@ BAD = {
     "class": (2, ["--mteb", "tests.mteb_tasks:Task"], "--mteb tests.mteb_tasks:Task: module 'tests.mteb_tasks' has no"),
     "no task": (2, ["--mteb", "tests.mteb_tasks:WORDS"], "--mteb tests.mteb_tasks:WORDS is not a task of mteb"),
     "data": (2, ["--mteb", RETRIEVAL, "--sample", "3"], "--sample does not go with --mteb: a task brings its own data"),
-    "broken": (9, ["--mteb", "tests.mteb_tasks:Broken"], "mteb task LocalRetrieval failed on {0}: no route to the hub"),
+    "broken": (
+        9,
+        ["--mteb", "tests.mteb_tasks:Broken"],
+        "mteb task LocalRetrieval failed on {0} f32: no route to the hub",
+    ),
 }
 
 

@@ -21,6 +21,7 @@ from mlexport.evaluate import encode
 from mlexport.evaluate.beir import RetrievalSet, read_retrieval_set
 from mlexport.evaluate.encode import Encoded, reference_vectors
 from mlexport.evaluate.retention import compare, full_scores
+from mlexport.request import SliceRequest
 from tests.reference import hand_cut
 from tests.tiny import make_tiny
 
@@ -72,7 +73,15 @@ def artifacts(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     cuts = {"whole": ("onnx", 3, 64, "f32"), "cut": ("onnx", 2, 32, "int4"), "gguf": ("gguf", 2, 32, "q8_0")}
     for name, (target, layers, dim, precision) in cuts.items():
         mlexport.slice_model(
-            str(model), layers=layers, dim=dim, targets=(target,), precision=precision, out=out / name, verify="off"
+            SliceRequest(
+                model=str(model),
+                layers=layers,
+                dim=dim,
+                targets=(target,),
+                precisions=(precision,),
+                out=out / name,
+            ),
+            verify="off",
         )
     return {name: out / name for name in cuts}
 
@@ -269,13 +278,35 @@ def test_text_for_people(data: Path, artifacts: dict[str, Path], capsys: pytest.
     assert text.count("L2-D32 onnx int4_b32") == 4
 
 
+def test_every_precision_of_a_folder_is_a_row(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = SliceRequest(
+        model=str(model), layers=2, dim=16, targets=("openvino",), precisions=("f32", "int8"), out=tmp_path / "both"
+    )
+    mlexport.slice_model(request, verify="off")
+    found = run_json(capsys, tmp_path / "both", "--data", data)
+    assert [row["variant"] for row in found["artifacts"]] == ["f32", "int8_sym"]
+    files = {path: path.stat().st_size for path in (tmp_path / "both").rglob("*") if path.is_file()}
+    weights = {path: size for path, size in files.items() if path.name.startswith("openvino_model")}
+    assert len(weights) == 4
+    shared = sum(files.values()) - sum(weights.values()) - files[tmp_path / "both" / "mlexport.json"]
+    f32, int8 = (row["bytes"] for row in found["artifacts"])
+    assert f32 + int8 == 2 * shared + sum(weights.values())
+    assert f32 > 2 * (int8 - shared) + shared
+    one = run_json(capsys, tmp_path / "both", "--data", data, "--variant", "int8_sym")
+    assert [row["retention"] for row in one["artifacts"]] == [found["artifacts"][1]["retention"]]
+    code, _, err = run(capsys, "eval", tmp_path / "both", "--data", data, "--variant", "int3")
+    assert (code, err) == (7, "error: this artifact has no variant 'int3': choose from f32, int8_sym\n")
+
+
 def test_another_full_model(
     model: Path, data: Path, artifacts: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = make_tiny(tmp_path / "other", seed=1, hidden=32, max_length=MAX_LENGTH)
     found = run_json(capsys, artifacts["whole"], "--against", other, "--data", data)
     assert (found["full"]["model"], found["full"]["dim"]) == ("other", 32)
-    mlexport.slice_model(str(other), layers=1, out=tmp_path / "cut", verify="off")
+    mlexport.slice_model(SliceRequest(model=str(other), layers=1, out=tmp_path / "cut"), verify="off")
     code, _, err = run(capsys, "eval", artifacts["whole"], tmp_path / "cut", "--data", data)
     assert code == 2
     assert err.startswith("error: these artifacts are cut from different checkpoints (")
@@ -345,7 +376,8 @@ def test_the_demo_on_some_of_its_documents(tmp_path: Path, capsys: pytest.Captur
     (folder / "qrels" / "test.tsv").write_text(
         "\n".join(x for x in judged if x.split("\t")[1] in some), encoding="utf-8"
     )
-    mlexport.slice_model("demo", layers=8, dim=128, targets=("onnx",), out=tmp_path / "cut", verify="off")
+    request = SliceRequest(layers=8, dim=128, targets=("onnx",), out=tmp_path / "cut")
+    mlexport.slice_model(request, verify="off")
     found = run_json(capsys, tmp_path / "cut", "--data", folder, "--sample", 200, "--vectors", "f32,int8,binary")
     retention = found["artifacts"][0]["retention"]
     # Fewer documents, fewer wrong ones: better than evaluation.json's .743 on all of them

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlexport.cli.app import AsJson, app, print_json
+from mlexport.cli.use import VariantName
 from mlexport.errors import UsageError
 
 
@@ -17,6 +18,7 @@ def eval_command(
         list[Path], typer.Argument(metavar="ARTIFACT...", help="Folders that `mlexport slice` wrote.")
     ],
     *,
+    variant: VariantName = None,
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="MODEL", help="The full model, if not the one they were cut from."),
@@ -62,16 +64,24 @@ def eval_command(
     """
     if mteb:
         given = {"--data": data != "builtin", "--split": split, "--sample": sample, "--vectors": vectors}
-        _run_mteb(artifacts, _listed(mteb), against, [name for name, value in given.items() if value], as_json=as_json)
+        _run_mteb(
+            artifacts,
+            variant,
+            _listed(mteb),
+            against,
+            [name for name, value in given.items() if value],
+            as_json=as_json,
+        )
         return
     from mlexport import evaluation  # noqa: PLC0415
+    from mlexport.report import console, retention  # noqa: PLC0415
     from mlexport.report import data as plain  # noqa: PLC0415
-    from mlexport.report import retention, terminal  # noqa: PLC0415
     from mlexport.report.progress import Bars  # noqa: PLC0415
 
     with Bars() as bars:
         found = evaluation.evaluate_artifacts(
             artifacts,
+            variant=variant,
             against=against,
             data=data,
             split=split,
@@ -84,25 +94,31 @@ def eval_command(
     if as_json:
         print_json(plain.evaluation_data(found))
     else:
-        retention.show_evaluation(terminal.make_console(), found)
+        retention.show_evaluation(console.make_console(), found)
 
 
 def _run_mteb(
-    artifacts: list[Path], tasks: list[str], against: str | None, others: list[str], *, as_json: bool
+    artifacts: list[Path],
+    variant: str | None,
+    tasks: list[str],
+    against: str | None,
+    others: list[str],
+    *,
+    as_json: bool,
 ) -> None:
     from mlexport import benchmark  # noqa: PLC0415
+    from mlexport.report import console, retention  # noqa: PLC0415
     from mlexport.report import data as plain  # noqa: PLC0415
-    from mlexport.report import retention, terminal  # noqa: PLC0415
     from mlexport.report.progress import Bars  # noqa: PLC0415
 
     if others:
         raise UsageError(f"{others[0]} does not go with --mteb: a task brings its own data")
     with Bars() as bars:
-        found = benchmark.run_tasks(artifacts, tasks, against=against, progress=bars)
+        found = benchmark.run_tasks(artifacts, tasks, variant=variant, against=against, progress=bars)
     if as_json:
         print_json(plain.benchmark_data(found))
     else:
-        retention.show_benchmark(terminal.make_console(), found)
+        retention.show_benchmark(console.make_console(), found)
 
 
 def _listed(entries: list[str] | None) -> list[str]:

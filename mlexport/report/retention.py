@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mlexport.evaluate.bootstrap import Estimate
 from mlexport.evaluate.retention import Retention, StoredRetention
-from mlexport.report.terminal import heading, line, megabytes, times
+from mlexport.report.console import heading, line, megabytes, times
 from mlexport.results import ArtifactRetention, Benchmark, Evaluation
 
 _CACHE = {
@@ -58,9 +58,10 @@ def show_evaluation(console: Console, found: Evaluation) -> None:
         console, "neighbours", f"{first.anchors:,} documents: ten nearest shared; Spearman's rho of their similarities"
     )
     for artifact in found.artifacts:
-        if artifact.retention.not_finite:
-            text = f"{artifact.folder}: {artifact.retention.not_finite:,} vectors are not finite, and count against it"
-            line(console, "NOT FINITE", text, style="yellow")
+        broken = artifact.retention.not_finite
+        if broken:
+            name = f"{artifact.folder} {artifact.variant}"
+            line(console, "NOT FINITE", f"{name}: {broken:,} vectors, each counts against it", style="yellow")
     line(console, "time", times(found.steps))
 
 
@@ -109,7 +110,7 @@ def _table(title: str) -> Table:
 
 
 def _name(artifact: ArtifactRetention) -> str:
-    return f"{artifact.spec} {artifact.target} {artifact.precision}"
+    return f"{artifact.spec} {artifact.target} {artifact.variant}"
 
 
 def _artifacts(rows: Sequence[ArtifactRetention]) -> Table:
@@ -166,7 +167,7 @@ def _languages(rows: Sequence[ArtifactRetention]) -> Table:
 
 def _stored(artifact: ArtifactRetention) -> Table:
     """A row a dim, a column a precision: bytes of a stored vector, and the nDCG@10 kept with it."""
-    table = _table(f"stored vectors of {artifact.folder}: bytes each, nDCG@10 kept")
+    table = _table(f"stored vectors of {artifact.folder} {artifact.variant}: bytes each, nDCG@10 kept")
     table.add_column("dim", justify="right")
     cells: dict[int, list[StoredRetention]] = {}
     for found in artifact.retention.stored:
