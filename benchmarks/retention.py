@@ -43,7 +43,7 @@ class Cut:
 
 
 def grid() -> list[Cut]:
-    """GGUF and IRs store the folded table at any rank, so ranks are measured where they save bytes."""
+    """Ranks where they save bytes: GGUF stores the folded table at any rank."""
     ranks = {"onnx": (None, 64, 32), "openvino": (None,), "gguf": (None,)}
     precisions = {"onnx": ("f32", "int8", "int4"), "openvino": ("int8", "int4"), "gguf": ("int8", "int4")}
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -17,11 +17,12 @@ from mlexport.evaluate.cache import cache_folder
 from mlexport.evaluate.encode import QUERY, Encoded, ReferenceVectors, artifact_vectors, reference_vectors
 from mlexport.evaluate.retention import compare, full_scores
 from mlexport.evaluate.retrieval import RetrievalScores
-from mlexport.evaluate.stored import COMPARISONS, Storage, VectorPrecision, parse_vectors
-from mlexport.model import Checkpoint
+from mlexport.evaluate.stored import COMPARISONS, Storage
+from mlexport.kept import RetentionReport, StoredVectors
+from mlexport.model import Checkpoint, TextFacts
 from mlexport.progress import Progress, Steps
-from mlexport.results import ArtifactRetention, Evaluation, FullModel
-from mlexport.spec import SubModelSpec, parse_target
+from mlexport.results import ArtifactRetention, Evaluation, FullModel, SlicePlan
+from mlexport.spec import SubModelSpec, Target, VectorPrecision, parse_target, parse_vectors
 
 
 def evaluate_artifacts(
@@ -95,7 +96,7 @@ def evaluate_artifacts(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reference:
+class Reference:
     """What every artifact of a call is compared with."""
 
     checkpoint: Checkpoint
@@ -104,13 +105,18 @@ class _Reference:
     scores: RetrievalScores
     seed: int
 
+    @property
+    def texts(self) -> int:
+        """Texts that each model embeds."""
+        return len(self.data.documents) + len(self.data.queries)
 
-def _reference(checkpoint: Checkpoint, data: RetrievalSet, seed: int, steps: Steps, *, cache: bool) -> _Reference:
+
+def _reference(checkpoint: Checkpoint, data: RetrievalSet, seed: int, steps: Steps, *, cache: bool) -> Reference:
     with steps.step("full model", len(data.documents) + len(data.queries)):
         folder = cache_folder() if cache else None
         vectors = reference_vectors(checkpoint, data, cache=folder, advance=steps.progress.advance)
         scores = full_scores(data, vectors.encoded)
-    return _Reference(checkpoint=checkpoint, data=data, vectors=vectors, scores=scores, seed=seed)
+    return Reference(checkpoint=checkpoint, data=data, vectors=vectors, scores=scores, seed=seed)
 
 
 def chosen(artifact: Artifact, variant: str | None) -> Sequence[Variant]:
@@ -120,17 +126,25 @@ def chosen(artifact: Artifact, variant: str | None) -> Sequence[Variant]:
 
 
 def _evaluate(
-    artifact: Artifact, variant: Variant, full: _Reference, precisions: Sequence[VectorPrecision], steps: Steps
+    artifact: Artifact, variant: Variant, full: Reference, precisions: Sequence[VectorPrecision], steps: Steps
 ) -> ArtifactRetention:
     """One model file's vectors, compared."""
     manifest = artifact.manifest
     dim = SubModelSpec.parse(manifest.spec).dim
-    with steps.step("embed", len(full.data.documents) + len(full.data.queries)):
-        start = perf_counter()
-        cut = _embed(artifact, variant, dim, full.data, steps.progress)
-        seconds = perf_counter() - start
+    source = _Source(
+        target=parse_target(manifest.target),
+        folder=artifact.folder,
+        file=variant.model_file,
+        takes=variant.takes,
+        text=artifact.text,
+        dim=dim,
+    )
+    start = perf_counter()
+    with steps.step("embed", full.texts):
+        cut = _embed(source, full.data, steps.progress)
+    seconds = perf_counter() - start
     with steps.step("compare"):
-        storages = _storages(full.checkpoint, dim, precisions)
+        storages = _storages(full.checkpoint, dim, precisions, manifest.vectors)
         found = compare(full.data, full.vectors.encoded, full.scores, cut, storages, seed=full.seed)
     return ArtifactRetention(
         folder=artifact.folder,
@@ -145,11 +159,73 @@ def _evaluate(
     )
 
 
-def _embed(artifact: Artifact, variant: Variant, dim: int, data: RetrievalSet, progress: Progress) -> Encoded:
-    target, text = parse_target(artifact.manifest.target), artifact.text
-    embedder = runtime.load(target, artifact.folder, variant.model_file, text, dim, takes=variant.takes)
+def open_builtin(model: str, steps: Steps, sample: int | None) -> Reference:
+    """The full model on the built-in set, for `slice --eval`."""
+    data = read_retrieval_set(BUILTIN)
+    data = data if sample is None else data.sampled(sample, SEED)
+    return _reference(open_checkpoint(model), data, SEED, steps, cache=True)
+
+
+def reports(
+    full: Reference, plan: SlicePlan, folder: Path, files: Sequence[str], steps: Steps
+) -> Mapping[str, RetentionReport]:
+    """What the model files of an artifact keep that is being made, by precision.
+
+    Args:
+        folder: where it grows.
+        files: a model file for each of the plan's variants.
+    """
+    found: dict[str, RetentionReport] = {}
+    sub = plan.sub
+    for variant, file in zip(plan.variants, files, strict=True):
+        # One that takes text gives the vectors of the one that takes ids
+        if variant.takes != IDS:
+            continue
+        source = _Source(
+            target=plan.target,
+            folder=folder,
+            file=file,
+            takes=variant.takes,
+            text=sub.checkpoint.text,
+            dim=sub.spec.dim,
+        )
+        with steps.step("eval", full.texts):
+            cut = _embed(source, full.data, steps.progress)
+            storages = _storages(full.checkpoint, sub.spec.dim, (), sub.stored)
+            kept = compare(full.data, full.vectors.encoded, full.scores, cut, storages, seed=full.seed)
+        found[variant.precision] = RetentionReport(
+            data=full.data.name,
+            documents=len(full.data.documents),
+            queries=len(full.data.queries),
+            reference=f"{full.checkpoint.name}, {full.vectors.how}",
+            full_ndcg=kept.full_ndcg,
+            ndcg=kept.ndcg,
+            retained_ndcg=kept.retained_ndcg,
+            retained_recall=kept.retained_recall,
+            overlap=kept.overlap,
+            correlation=kept.correlation,
+            stored=kept.stored,
+            notes=full.data.notes,
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A model file and how to open it."""
+
+    target: Target
+    folder: Path
+    file: str
+    takes: str
+    text: TextFacts
+    dim: int
+
+
+def _embed(source: _Source, data: RetrievalSet, progress: Progress) -> Encoded:
+    embedder = runtime.load(source.target, source.folder, source.file, source.text, source.dim, takes=source.takes)
     try:
-        return artifact_vectors(embedder, dim, data, text.prompts, progress.advance)
+        return artifact_vectors(embedder, source.dim, data, source.text.prompts, progress.advance)
     finally:
         embedder.close()
 
@@ -169,12 +245,22 @@ def _full_model(artifacts: Sequence[Artifact], against: str | None) -> str:
     return sources[0]
 
 
-def _storages(checkpoint: Checkpoint, dim: int, precisions: Sequence[VectorPrecision]) -> list[Storage]:
-    """Every precision at every trained dim up to the artifact's own."""
+def _storages(
+    checkpoint: Checkpoint, dim: int, precisions: Sequence[VectorPrecision], own: StoredVectors
+) -> list[Storage]:
+    """Every precision at every trained dim up to the artifact's own; at that one also as its manifest says."""
     dims = sorted({trained for trained in checkpoint.trained_dims if trained < dim} | {dim})
+    asked = [(short, precision) for short in dims for precision in precisions]
+    stored = (dim, VectorPrecision(own.precision))
+    if stored[1] != VectorPrecision.F32 and stored not in asked:
+        asked.append(stored)
     return [
-        Storage(dim=short, precision=precision, comparison=comparison)
-        for short in (dims if precisions else ())
-        for precision in precisions
+        Storage(
+            dim=short,
+            precision=precision,
+            comparison=comparison,
+            range=own.range if (short, precision) == stored else None,
+        )
+        for short, precision in asked
         for comparison in COMPARISONS[precision]
     ]

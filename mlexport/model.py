@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlexport.kept import FLOAT_VECTORS, StoredVectors
 from mlexport.spec import SubModelSpec
 from mlexport.tensors import LazyTensor
 
@@ -106,6 +107,7 @@ class SubModel:
         tensors: in writing order: table, layers from the first, final norm.
         factors: a rank cut's table as (U [vocabulary, rank], V [rank, hidden]); None without a rank cut.
         shape: fixed (batch, tokens) of an artifact for accelerators; None where any will do.
+        stored: how vectors are stored; a graph gives them in that form too.
         untrained: one sentence for each axis whose cut was not trained; empty if all were.
         notes: decisions worth printing, such as "rank 64 by SVD: this checkpoint has no U and V".
     """
@@ -118,3 +120,4 @@ class SubModel:
     shape: tuple[int, int] | None
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
+    stored: StoredVectors = FLOAT_VECTORS

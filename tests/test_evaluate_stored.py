@@ -16,15 +16,14 @@ from mlexport.evaluate.stored import (
     COMPARISONS,
     Comparison,
     Storage,
-    VectorPrecision,
     calibrate_range,
     from_binary,
     from_int8,
-    parse_vectors,
     scorer,
     to_binary,
     to_int8,
 )
+from mlexport.spec import VectorPrecision, parse_vectors
 from mlexport.tensors import Float32
 
 

@@ -8,22 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlexport.evaluate.retrieval import Float64, Places
+from mlexport.kept import UNDEFINED, Estimate
 
 RESAMPLES = 2000
 LEVEL = 0.95
 SEED = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A number and the ends of its 95% interval; all None where it is not defined (a ratio to zero)."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-UNDEFINED = Estimate(value=None, low=None, high=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlexport.evaluate.beir import RetrievalSet
-from mlexport.evaluate.bootstrap import SEED, UNDEFINED, Estimate, bootstrap_means
+from mlexport.evaluate.bootstrap import SEED, bootstrap_means
 from mlexport.evaluate.encode import Encoded
 from mlexport.evaluate.neighbours import choose_anchors, neighbour_scores
 from mlexport.evaluate.retrieval import Float64, Places, RetrievalScores, retrieval_scores
 from mlexport.evaluate.stored import (
     Storage,
-    VectorPrecision,
     calibrate_range,
     cosine_scorer,
     scorer,
     truncated,
 )
+from mlexport.kept import UNDEFINED, Estimate, StoredRetention
+from mlexport.spec import VectorPrecision
 from mlexport.tensors import Float32
 
 # Documents from which the int8 range is calibrated
@@ -33,25 +34,6 @@ class LanguageRetention:
     language: str
     queries: int
     full: Estimate
-    ndcg: Estimate
-    retained: Estimate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRetention:
-    """A way to store vectors, and what retrieval keeps of the full model's nDCG@10 with it.
-
-    Attributes:
-        comparison: how a query is compared with what is stored.
-        bytes: of one stored vector.
-        range: end of the int8 range; None for others.
-    """
-
-    dim: int
-    precision: str
-    comparison: str
-    bytes: int
-    range: float | None
     ndcg: Estimate
     retained: Estimate
 
@@ -159,7 +141,8 @@ def _stored(
 ) -> tuple[StoredRetention, ...]:
     columns, ends = [full], []
     for storage in storages:
-        ends.append(int8_range(cut.documents, storage.dim) if storage.precision == VectorPrecision.INT8 else None)
+        known = storage.range is not None or storage.precision != VectorPrecision.INT8
+        ends.append(storage.range if known else int8_range(cut.documents, storage.dim))
         score = scorer(cut.queries, cut.documents, storage, ends[-1])
         columns.append(retrieval_scores(data.judgements, score, len(data.documents)).ndcg)
     means = bootstrap_means(columns, seed=seed)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mlexport.errors import UsageError
 from mlexport.evaluate.retrieval import DECIMALS, Float64, Scorer
+from mlexport.spec import VectorPrecision
 from mlexport.tensors import Float32
 
 _INT8_LARGEST = 127
@@ -25,32 +26,12 @@ _CLIPS = np.linspace(0.3, 1.0, 71)
 _BITS = 8
 
 
-class VectorPrecision(StrEnum):
-    """What is stored of a vector."""
-
-    F32 = "f32"
-    INT8 = "int8"
-    BINARY = "binary"
-
-
 class Comparison(StrEnum):
     """How a query is compared with stored vectors."""
 
     COSINE = "cosine"
     HAMMING = "hamming"
     FLOAT_QUERY = "float query"
-
-
-def parse_vectors(text: str) -> VectorPrecision:
-    """A vector precision of a name.
-
-    Raises:
-        UsageError: no such precision.
-    """
-    try:
-        return VectorPrecision(text.lower())
-    except ValueError:
-        raise UsageError(f"unknown vector precision '{text}': choose from {', '.join(VectorPrecision)}") from None
 
 
 def bytes_per_vector(precision: VectorPrecision, dim: int) -> int:
@@ -113,11 +94,12 @@ def from_binary(bits: NDArray[np.uint8], dim: int) -> Float32:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """A choice of vector: length, precision, comparison."""
+    """A choice of vector: length, precision, comparison; the end of an int8 range that is calibrated already."""
 
     dim: int
     precision: VectorPrecision
     comparison: Comparison
+    range: float | None = None
 
     @property
     def bytes(self) -> int:

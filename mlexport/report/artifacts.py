@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mlexport.artifact import IDS, Artifact, Manifest, TensorPlan, VerifyReport
 from mlexport.report.console import heading, line, megabytes, millions, show_prompts, times
+from mlexport.report.retention import show_kept
 from mlexport.results import Sizes, SlicePlan, SliceResult, manifest_sizes
 from mlexport.spec import SubModelSpec
 
@@ -86,6 +87,7 @@ def _show_artifact_body(console: Console, manifest: Manifest) -> None:
             whose = f"{variant.name}: " if len(by_ids) > 1 else ""
             text = f"{whose}rows differ by {lost.mean:.2%} on average, {lost.max:.2%} at most"
             line(console, "table error", f"{text} (token {lost.worst_token})")
+    show_kept(console, manifest)
     _show_remarks(console, manifest.notes, manifest.untrained)
 
 

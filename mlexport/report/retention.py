@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlexport.evaluate.bootstrap import Estimate
-from mlexport.evaluate.retention import Retention, StoredRetention
+from mlexport.artifact import IDS, Manifest
+from mlexport.evaluate.retention import Retention
+from mlexport.kept import Estimate, StoredRetention
 from mlexport.report.console import heading, line, megabytes, times
 from mlexport.results import ArtifactRetention, Benchmark, Evaluation
+from mlexport.spec import Target, VectorPrecision
 
 _CACHE = {
     "read": "vectors read from the cache",
@@ -63,6 +65,32 @@ def show_evaluation(console: Console, found: Evaluation) -> None:
             name = f"{artifact.folder} {artifact.variant}"
             line(console, "NOT FINITE", f"{name}: {broken:,} vectors, each counts against it", style="yellow")
     line(console, "time", times(found.steps))
+
+
+def show_kept(console: Console, manifest: Manifest) -> None:
+    """What a manifest says about stored vectors and retention; nothing where that is the usual."""
+    stored = manifest.vectors
+    if stored.precision != VectorPrecision.F32:
+        ends = "" if stored.range is None else f", range ±{stored.range:.4f} ({stored.calibrated})"
+        graph = manifest.target in (Target.ONNX, Target.OPENVINO)
+        line(console, "vectors", f"{stored.precision}{ends}" + (f"; graph output {stored.output}" if graph else ""))
+    by_ids = [variant for variant in manifest.variants if variant.takes == IDS and variant.retention is not None]
+    for variant in by_ids:
+        kept = variant.retention
+        assert kept is not None
+        whose = f"{variant.name}: " if len(by_ids) > 1 else ""
+        line(console, "kept", f"{whose}nDCG@10 {share(kept.retained_ndcg)}, recall@10 {share(kept.retained_recall)}")
+        line(console, "", f"neighbours@10 {share(kept.overlap)}, rank correlation {number(kept.correlation)}")
+        for one in kept.stored:
+            text = (
+                f"stored as {one.precision}, {one.comparison}: nDCG@10 {share(one.retained)}, {one.bytes:,} B a vector"
+            )
+            line(console, "", text)
+    for kept in (variant.retention for variant in by_ids[:1]):
+        assert kept is not None
+        of = f"{kept.data}, {kept.documents:,} documents, {kept.queries:,} queries; 95% intervals in brackets"
+        line(console, "", f"of {kept.reference}, nDCG@10 {number(kept.full_ndcg)}")
+        line(console, "", of)
 
 
 def show_benchmark(console: Console, found: Benchmark) -> None:
