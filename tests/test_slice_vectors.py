@@ -92,7 +92,9 @@ def test_a_graph_gives_stored_vectors(model: Path, tmp_path: Path, precision: st
         scale = stored.range / 127
         assert np.abs(codes * scale - np.clip(vectors, -stored.range, stored.range)).max() <= scale / 2 * 1.0001
         assert (codes == to_int8(vectors, stored.range)).all()
-XX        # Not the largest number there is, and no number of ordinary text far outside
+        assert codes.dtype == np.int8
+        assert stored.calibrated == f"1,000 built-in documents, {artifact.manifest.variants[0].precision}"
+        # Not the largest number there is, and no number of ordinary text far outside
         assert 0.2 < stored.range < 1
         assert np.abs(codes).max() > 60
 
@@ -156,9 +158,9 @@ def test_slice_eval_puts_retention_beside_size_and_cosine(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLEXPORT_CACHE", str(tmp_path / "cache"))
-    arguments = ("slice", "-m", model, "--layers", 2, "--dim", 16, "-t", "onnx", "-p", "f32,int8_b32", "--vectors", "int8")
+    cut = ("slice", "-m", model, "--layers", 2, "--dim", 16, "-t", "onnx", "-p", "f32,int8_b32")
     out = tmp_path / "out"
-    code, text, _ = run(capsys, *arguments, "--out", out, "--eval", "--sample", 40)
+    code, text, _ = run(capsys, *cut, "--vectors", "int8", "--out", out, "--eval", "--sample", 40)
     assert code == 0
     for words in ("total", "cosine", "passed", "vectors       int8, range ±", "graph output sentence_embedding_int8"):
         assert words in text
