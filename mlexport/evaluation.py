@@ -10,7 +10,7 @@ from time import perf_counter
 from mlexport import runtime
 from mlexport.artifact import IDS, Artifact, Variant, read_artifact
 from mlexport.checkpoint import open_checkpoint
-from mlexport.errors import UsageError
+from mlexport.errors import CheckpointError, UsageError
 from mlexport.evaluate.beir import BUILTIN, RetrievalSet, read_retrieval_set
 from mlexport.evaluate.bootstrap import SEED
 from mlexport.evaluate.cache import cache_folder
@@ -70,7 +70,7 @@ def evaluate_artifacts(
         found = read_retrieval_set(data, split)
         found = found if sample is None else found.sampled(sample, seed)
     with steps.step("load"):
-        checkpoint = open_checkpoint(model)
+        checkpoint = _open(model, asked=against is not None)
     full = _reference(checkpoint, found, seed, steps, cache=cache)
     kept = tuple(
         _evaluate(artifact, one, full, precisions, steps) for artifact in artifacts for one in chosen(artifact, variant)
@@ -228,6 +228,15 @@ def _embed(source: _Source, data: RetrievalSet, progress: Progress) -> Encoded:
         return artifact_vectors(embedder, source.dim, data, source.text.prompts, progress.advance)
     finally:
         embedder.close()
+
+
+def _open(model: str, *, asked: bool) -> Checkpoint:
+    try:
+        return open_checkpoint(model)
+    except CheckpointError as error:
+        if asked:
+            raise
+        raise CheckpointError(f"the full model that the manifest names: {error}. Name it by --against") from None
 
 
 def _full_model(artifacts: Sequence[Artifact], against: str | None) -> str:

@@ -307,6 +307,11 @@ def test_another_full_model(
     found = run_json(capsys, artifacts["whole"], "--against", other, "--data", data)
     assert (found["full"]["model"], found["full"]["dim"]) == ("other", 32)
     mlexport.slice_model(SliceRequest(model=str(other), layers=1, out=tmp_path / "cut"), verify="off")
+    other.rename(tmp_path / "moved")
+    code, _, err = run(capsys, "eval", tmp_path / "cut", "--data", data)
+    assert code == 3
+    assert err.startswith(f"error: the full model that the manifest names: no checkpoint '{other}'")
+    assert err.endswith(". Name it by --against\n")
     code, _, err = run(capsys, "eval", artifacts["whole"], tmp_path / "cut", "--data", data)
     assert code == 2
     assert err.startswith("error: these artifacts are cut from different checkpoints (")

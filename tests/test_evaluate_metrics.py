@@ -138,6 +138,15 @@ def test_neighbours_are_those_of_scikit_learn_and_scipy() -> None:
     assert 0.2 < ours.overlap.mean() < 0.9
 
 
+def test_fewer_anchors_in_a_large_corpus() -> None:
+    assert choose_anchors(1442, seed=0).tolist() == list(range(1442))
+    assert len(choose_anchors(5000, seed=0)) == 2000
+    some = choose_anchors(40_000, seed=0)
+    assert len(some) == len(set(some.tolist())) == 500
+    assert (np.diff(some) > 0).all()
+    assert len(choose_anchors(10**6, seed=0)) == 200
+
+
 def test_a_model_that_gives_one_vector_keeps_no_neighbours() -> None:
     """All similarities tie: against it, whatever the corpus's order is."""
     full = np.random.default_rng(6).normal(size=(30, 8)).astype(np.float32)

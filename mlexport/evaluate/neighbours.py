@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from mlexport.evaluate.retrieval import CUTOFF, Float64, Judgements, Places, Scorer, retrieval_scores
 
-# Documents whose neighbours are compared; more would change the numbers less than their intervals
-ANCHORS = 2000
+# Documents whose neighbours are compared; more would change the numbers less than their intervals. In a large corpus
+# fewer: each one's similarities to all others are ranked
+ANCHORS, FEWEST_ANCHORS = 2000, 200
+_SIMILARITIES = 2 * 10**7
 # Numbers of one block of scores
 _BLOCK = 2**23
 
@@ -23,8 +25,14 @@ class NeighbourScores:
     correlation: Float64
 
 
-def choose_anchors(documents: int, seed: int, limit: int = ANCHORS) -> Places:
-    """Documents to look from: all, or `limit` of them, drawn with a seed; places, ascending."""
+def choose_anchors(documents: int, seed: int, limit: int | None = None) -> Places:
+    """Documents to look from: all, or `limit` of them, drawn with a seed; places, ascending.
+
+    Args:
+        limit: None leaves it to the size of the corpus.
+    """
+    if limit is None:
+        limit = min(ANCHORS, max(FEWEST_ANCHORS, _SIMILARITIES // documents))
     if documents <= limit:
         return np.arange(documents)
     return np.sort(np.random.default_rng(seed).choice(documents, size=limit, replace=False))
