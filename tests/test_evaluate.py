@@ -337,6 +337,7 @@ BAD: dict[str, tuple[int, list[str], str]] = {
     "no artifact": (7, ["nowhere"], "nowhere does not exist: expected the folder of an artifact"),
     "vectors": (2, ["ARTIFACT", "--vectors", "int3"], "unknown vector precision 'int3': choose from f32, int8, binary"),
     "sample": (2, ["ARTIFACT", "--data", "DATA", "--sample", "0"], "--sample 0: the least is 1 query"),
+    "seed": (2, ["ARTIFACT", "--data", "DATA", "--seed", "-1"], "Invalid value for '--seed'"),
     "split": (2, ["ARTIFACT", "--data", "DATA", "--split", "dev"], "qrels has no dev.tsv: choose --split from test"),
     "data": (2, ["ARTIFACT", "--data", "gone"], "--data gone does not exist: expected 'builtin', or a folder with"),
     "against": (3, ["ARTIFACT", "--data", "DATA", "--against", "gone"], "no checkpoint 'gone'"),

@@ -41,7 +41,7 @@ def eval_command(
             help="Weigh dims against stored vectors in f32, int8, binary; several by repeating, or with commas.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the sample and the intervals.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the sample and the intervals.")] = 0,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither use nor keep the full model's vectors of earlier runs.")
     ] = False,

@@ -20,6 +20,7 @@ _BUILTIN_FOLDER = Path(__file__).parents[1] / "data" / "evaluation"
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 # The split that BEIR's own tables are made from
 DEFAULT_SPLIT = "test"
+_LARGEST_GRADE = 1_000_000
 # A judgement's document that the corpus does not have
 _MISSING = -1
 
@@ -133,6 +134,7 @@ def _objects(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
             raise UsageError(f"{where} is not JSON: {error}") from None
         if not isinstance(data, dict) or not isinstance(data.get("text"), str):
             raise UsageError(f'{where} has no "text": expected {{"_id": …, "text": …}}')
+        _check_text(data["text"], where)
         name = data.get("_id", data.get("id"))
         if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
             raise UsageError(f'{where} has no "_id": expected text or a number, got {name!r}')
@@ -144,11 +146,20 @@ def _objects(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         raise UsageError(f"{path} is empty: expected one JSON object a line")
 
 
+def _check_text(text: str, where: str) -> None:
+    """Refuse half of a surrogate pair, which JSON can write and no tokenizer can read."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{where}: character {error.start + 1} of the text is half of a surrogate pair") from None
+
+
 def _documents(path: Path) -> Iterator[Document]:
     for where, name, data in _objects(path):
         title = data.get("title") or ""
         if not isinstance(title, str):
             raise UsageError(f'{where}: "title" is {type(title).__name__}, expected text')
+        _check_text(title, where)
         yield Document(id=name, title=title, text=data["text"])
 
 
@@ -199,7 +210,7 @@ def _whole(text: str) -> int:
         ValueError: not a whole number.
     """
     number = float(text)
-    if not number.is_integer():
+    if not number.is_integer() or abs(number) > _LARGEST_GRADE:
         raise ValueError
     return int(number)
 
