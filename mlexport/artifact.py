@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast
 
 from mlexport.errors import ArtifactError
 from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
+from mlexport.retained import RetentionReport, StoredVectors
+from mlexport.strict import decode
 
 MANIFEST = "mlexport.json"
 FORMAT_VERSION = 2
@@ -104,6 +105,7 @@ class Variant:
         model_file: what a runtime opens, relative to the folder; "." for hf.
         sizes: `layers`, `dim`, `table_parameters`, `body_parameters`, `table_bytes`, `body_bytes`.
         table_error: what quantising cost the token table; None where it is exact, or was not verified.
+        retention: what it keeps of the full model; None without `--eval`.
     """
 
     precision: str
@@ -114,6 +116,7 @@ class Variant:
     plan: tuple[TensorPlan, ...]
     table_error: TableError | None
     verification: VerifyReport
+    retention: RetentionReport | None
 
     @property
     def name(self) -> str:
@@ -134,6 +137,7 @@ class Manifest:
     before: sizes of the checkpoint, as `Variant.sizes`.
     text: TextFacts as a mapping.
     vocabulary: what a vocabulary slice left; None without one.
+    vectors: how a user stores what it gives; one choice for all variants, whose stored vectors then fit together.
     variants: at least one; the first is opened when nothing else is said.
     """
 
@@ -149,6 +153,7 @@ class Manifest:
     before: Mapping[str, int]
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
+    vectors: StoredVectors
     vocabulary: VocabularyReport | None = None
     variants: tuple[Variant, ...]
     files: tuple[FileEntry, ...]
@@ -167,6 +172,16 @@ class Manifest:
         raise ArtifactError(
             f"this artifact has no variant '{name}': choose from {', '.join(v.name for v in self.variants)}"
         )
+
+    def shipped_bytes(self, variant: Variant) -> int:
+        """Bytes of a variant's files and of those that belong to no other one: what a user of it ships."""
+        others = {_stem(other.model_file) for other in self.variants} - {_stem(variant.model_file)}
+        return sum(entry.bytes for entry in self.files if _stem(entry.path) not in others)
+
+
+def _stem(path: str) -> str:
+    # An IR's .bin and an ONNX file's data lie beside it under its name
+    return str(PurePosixPath(path).with_suffix("")) if path != "." else path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +278,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _strict(cls: type, data: object, where: str, path: Path) -> object:
     try:
-        return _decode(cls, data, where)
+        return decode(cls, data, where)
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}") from None
 
@@ -282,41 +297,3 @@ def _check_file(folder: Path, entry: FileEntry) -> None:
         raise ArtifactError(
             f"{folder / path} has {size} bytes, the manifest says {entry.bytes}. Make the artifact again"
         )
-
-
-def _decode(hint: Any, value: object, where: str) -> object:
-    """The value as the annotation `hint` says, strictly: no key unknown or missing, no type converted.
-
-    `where` is the path inside the manifest. Raises ValueError with a line that names it.
-    """
-    origin, arguments = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
-        return _decode_fields(hint, value, where)
-    if origin in (types.UnionType, Union):
-        chosen = type(None) if value is None else next(a for a in arguments if a is not type(None))
-        return _decode(chosen, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if hint is float and type(value) is int:
-        value = float(value)
-    # bool is an int to isinstance, but not in a manifest
-    if hint is object or type(value) is hint:
-        return value
-    wanted = {tuple: "list", Mapping: "object"}.get(origin, getattr(hint, "__name__", str(hint)))
-    raise ValueError(f"'{where}' is {type(value).__name__}, expected {wanted}")
-
-
-def _decode_fields(cls: Any, value: object, where: str) -> object:
-    prefix = f"{where}." if where else ""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"'{where}' is {type(value).__name__}, expected object")
-    names = [field.name for field in fields(cls)]
-    unknown = sorted(set(value) - set(names))
-    missing = [name for name in names if name not in value]
-    if unknown or missing:
-        wrong = f"unknown key '{prefix}{unknown[0]}'" if unknown else f"missing key '{prefix}{missing[0]}'"
-        raise ValueError(f"{wrong}: not written by this version of mlexport")
-    hints = get_type_hints(cls)
-    return cls(**{name: _decode(hints[name], value[name], f"{prefix}{name}") for name in names})

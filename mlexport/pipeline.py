@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 
-from mlexport import export
+from mlexport import evaluation, export
 from mlexport import verify as verification
 from mlexport.artifact import (
-    FORMAT_VERSION,
     IDS,
     TEXT,
     Artifact,
-    Manifest,
-    Variant,
     VerifyReport,
     is_artifact,
     read_artifact,
@@ -24,7 +20,9 @@ from mlexport.artifact import (
 from mlexport.checkpoint import open_checkpoint
 from mlexport.commit import Build, building, check_target, require_space
 from mlexport.errors import VerificationError
+from mlexport.evaluate.retention import CALIBRATION_DOCUMENTS
 from mlexport.kept import read_kept, write_kept
+from mlexport.manifests import manifest_of, variants_of
 from mlexport.model import SubModel
 from mlexport.places import folder_of, needed_bytes, source_of
 from mlexport.progress import Progress, Steps
@@ -42,8 +40,10 @@ from mlexport.results import (
     plan_sizes,
     with_saved_bytes,
 )
+from mlexport.retained import StoredVectors
 from mlexport.slicing import cut, shortened, spec_of
 from mlexport.spec import SubModelSpec, Target, parse_target, resolve_precision
+from mlexport.vector_range import needs_range, with_range
 from mlexport.vocabulary import choose, parse_vocabulary
 
 
@@ -62,6 +62,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         kept = None if chosen is None else chosen.kept
         spec = spec_of(checkpoint, layers=request.layers, vocabulary=kept, rank=request.rank, dim=request.dim)
         sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, vocabulary=kept, shape=checked.shape)
+        sub = replace(sub, stored=StoredVectors(precision=checked.vectors.value))
     with steps.step("plan"):
         variants = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
     return [
@@ -100,13 +101,21 @@ def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_
 
 
 def slice_model(
-    request: SliceRequest, *, verify: str = "full", force: bool = False, progress: Progress | None = None
+    request: SliceRequest,
+    *,
+    verify: str = "full",
+    force: bool = False,
+    retention: bool = False,
+    sample: int | None = None,
+    progress: Progress | None = None,
 ) -> list[SliceResult]:
     """Cut a checkpoint, write it in each target's format, verify it, and commit it.
 
     Args:
         verify: "full", "sample" or "off".
         force: replace an artifact at the target.
+        retention: measure what each model file keeps of the full model on the built-in set.
+        sample: so many of its queries; None takes all.
         progress: told about steps and bytes.
 
     Returns:
@@ -120,11 +129,17 @@ def slice_model(
         MissingExtraError: a library of the target, or of the verification, is not installed.
     """
     plans = plan_slice(request, progress=progress)
-    return write_slices(plans, verify=verify, force=force, progress=progress)
+    return write_slices(plans, verify=verify, force=force, retention=retention, sample=sample, progress=progress)
 
 
 def write_slices(
-    plans: Sequence[SlicePlan], *, verify: str = "full", force: bool = False, progress: Progress | None = None
+    plans: Sequence[SlicePlan],
+    *,
+    verify: str = "full",
+    force: bool = False,
+    retention: bool = False,
+    sample: int | None = None,
+    progress: Progress | None = None,
 ) -> list[SliceResult]:
     """Write, verify and commit what `plan_slice` planned; arguments and errors are those of `slice_model`."""
     verification.parse_mode(verify)
@@ -133,12 +148,25 @@ def write_slices(
     require_space(plans[0].out, sum(needed_bytes(plan) for plan in plans))
     # One reference for all targets; it starts here, and computes while the first artifact is written
     with verification.Reference(plans[0].sub, verify) as reference:
-        return [_make(plan, Steps(progress, plan.steps), reference, force=force) for plan in plans]
+        steps = Steps(progress, plans[0].steps)
+        full = evaluation.open_builtin(plans[0].source, steps, sample) if retention else None
+        shared = steps.done[len(plans[0].steps) :]
+        return [_make(p, Steps(progress, (*p.steps, *shared)), reference, full, force=force) for p in plans]
 
 
-def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, force: bool) -> SliceResult:
+def _make(
+    plan: SlicePlan,
+    steps: Steps,
+    reference: verification.Reference,
+    full: evaluation.Reference | None,
+    *,
+    force: bool,
+) -> SliceResult:
     """Write, verify and commit one planned artifact."""
     with building(plan.out, needed_bytes=needed_bytes(plan), force=force) as build:
+        if needs_range(plan.sub):
+            with steps.step("calibrate", CALIBRATION_DOCUMENTS):
+                plan = with_range(plan, build.folder, steps.progress)
         with steps.step("write", plan.bytes):
             written = _write(plan, build, steps)
             write_kept(plan.sub.vocabulary, build.folder)
@@ -159,21 +187,10 @@ def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, f
             # The table of a file that takes text is that of the one that takes ids
             checked = {v.precision: v for v, r in zip(plan.variants, reports, strict=True) if r.status != "off"}
             errors = {name: table_error(plan.sub, plan.target, variant.rows) for name, variant in checked.items()}
+        kept = {} if full is None else evaluation.reports(full, plan, build.folder, written, steps)
         with steps.step("commit"):
-            variants = tuple(
-                Variant(
-                    precision=variant.precision,
-                    table_precision=variant.table_precision,
-                    takes=variant.takes,
-                    model_file=model_file,
-                    sizes=asdict(variant.sizes),
-                    plan=variant.rows,
-                    table_error=errors.get(variant.precision),
-                    verification=report,
-                )
-                for variant, model_file, report in zip(plan.variants, written, reports, strict=True)
-            )
-            artifact = build.commit(_manifest(plan, variants))
+            variants = variants_of(plan, written, reports, errors, kept)
+            artifact = build.commit(manifest_of(plan, variants))
     return SliceResult(artifact=artifact, steps=tuple(steps.done))
 
 
@@ -275,24 +292,3 @@ def verify_artifact(
             )
             for one in chosen
         }
-
-
-def _manifest(plan: SlicePlan, variants: tuple[Variant, ...]) -> Manifest:
-    checkpoint = plan.sub.checkpoint
-    return Manifest(
-        format_version=FORMAT_VERSION,
-        tool=f"mlexport {version('mlexport')}",
-        model=checkpoint.name,
-        revision=checkpoint.revision,
-        source=plan.source,
-        spec=plan.sub.spec.name,
-        target=plan.target.value,
-        hidden=checkpoint.config.hidden,
-        text=asdict(plan.sub.text),
-        before=asdict(plan.before),
-        untrained=plan.sub.untrained,
-        notes=plan.sub.notes,
-        vocabulary=plan.vocabulary,
-        variants=variants,
-        files=(),
-    )

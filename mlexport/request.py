@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlexport.errors import UsageError
-from mlexport.spec import Target, parse_shape, parse_target, resolve_precision
+from mlexport.spec import Target, VectorPrecision, parse_shape, parse_target, parse_vectors, resolve_precision
 
 # Formats that are graphs: a tokenizer can stand in front of them, and their shapes can be fixed
 _GRAPH_TARGETS = (Target.ONNX, Target.OPENVINO)
@@ -31,6 +31,7 @@ class SliceRequest:
         out: folder of the artifact, or of one folder a target if there are several; None makes a name under `out/`.
         allow_untrained: cut where the checkpoint was not trained.
         text_in: a second file of each precision with the tokenizer inside, which takes strings.
+        vectors: how a user stores the vectors, "f32", "int8" or "binary"; graphs give them in that form too.
         static: "BATCHxTOKENS", such as "1x128": fixed shapes for accelerators ("onnx", "openvino").
     """
 
@@ -47,6 +48,7 @@ class SliceRequest:
     allow_untrained: bool = False
     text_in: bool = False
     static: str | None = None
+    vectors: str = "f32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +59,14 @@ class CheckedRequest:
         precisions: the formats' own names by target, each once.
         tables: the format's own name for the table alone; None leaves it to the precision.
         shape: fixed (batch, tokens), if asked for.
+        vectors: how the vectors are stored.
     """
 
     targets: tuple[Target, ...]
     precisions: Mapping[Target, tuple[str, ...]]
     tables: Mapping[Target, str | None]
     shape: tuple[int, int] | None
+    vectors: VectorPrecision
 
 
 def check(request: SliceRequest) -> CheckedRequest:
@@ -86,6 +90,7 @@ def check(request: SliceRequest) -> CheckedRequest:
         precisions=precisions,
         tables={t: None if table is None else resolve_precision(t, table) for t in targets},
         shape=None if request.static is None else parse_shape(request.static),
+        vectors=parse_vectors(request.vectors),
     )
 
 
