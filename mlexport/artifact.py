@@ -31,6 +31,8 @@ class TensorPlan:
         scheme: the format's own type: f32, f16, bf16, q8_0, q6_k, …
         bytes: exact bytes of its data in the file.
         reason: why this scheme.
+        block: numbers of a row that share a scale; None where there are no scales.
+        symmetric: whether zero is a level, and no offset stands beside the scale; None where there are no scales.
     """
 
     name: str
@@ -38,6 +40,8 @@ class TensorPlan:
     scheme: str
     bytes: int
     reason: str
+    block: int | None = None
+    symmetric: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,8 +69,10 @@ PRECISIONS: dict[Target, dict[str, str]] = {
         "q5_0": "q5_0",
         "q4_k_m": "q4_k_m",
         "q4_0": "q4_0",
+        "iq4_xs": "iq4_xs",
     },
-    # int8: activations too, one scale a matrix row; the _b32 forms have a scale for each 32 numbers of a row
+    # int8: activations too, one scale a matrix row; the _b forms have a scale for each 32, 64
+    # or 128 numbers of a row
     Target.ONNX: {
         "int8": "int8",
         "int4": "int4_b32",
@@ -78,8 +80,11 @@ PRECISIONS: dict[Target, dict[str, str]] = {
         "f16": "f16",
         "int8_b32": "int8_b32",
         "int4_b32": "int4_b32",
+        "int4_b64": "int4_b64",
+        "int4_b128": "int4_b128",
     },
-    # Weights alone; int8 with one scale a matrix row, int4 with one for each 32 numbers of a row. NNCF's names
+    # Weights alone; int8 with one scale a matrix row, int4 with one for each 32, 64 or 128 numbers of a row.
+    # NNCF's names
     Target.OPENVINO: {
         "int8": "int8_sym",
         "int4": "int4_sym",
@@ -87,6 +92,11 @@ PRECISIONS: dict[Target, dict[str, str]] = {
         "f16": "f16",
         "int8_sym": "int8_sym",
         "int4_sym": "int4_sym",
+        "int4_b32": "int4_sym",
+        "int4_b64": "int4_sym_b64",
+        "int4_b128": "int4_sym_b128",
+        "int4_sym_b64": "int4_sym_b64",
+        "int4_sym_b128": "int4_sym_b128",
     },
 }
 

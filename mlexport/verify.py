@@ -49,11 +49,16 @@ THRESHOLDS: Mapping[str, Threshold] = {
     "q5_0": Threshold(mean=0.97, min=0.90),
     "q4_k_m": Threshold(mean=0.90, min=0.75),
     "q4_0": Threshold(mean=0.85, min=0.65),
+    "iq4_xs": Threshold(mean=0.90, min=0.75),
     "int8": Threshold(mean=0.98, min=0.90),
     "int8_b32": Threshold(mean=0.998, min=0.98),
     "int4_b32": Threshold(mean=0.90, min=0.75),
+    "int4_b64": Threshold(mean=0.90, min=0.75),
+    "int4_b128": Threshold(mean=0.85, min=0.65),
     "int8_sym": Threshold(mean=0.995, min=0.98),
     "int4_sym": Threshold(mean=0.90, min=0.75),
+    "int4_sym_b64": Threshold(mean=0.90, min=0.75),
+    "int4_sym_b128": Threshold(mean=0.85, min=0.65),
 }
 
 

@@ -40,12 +40,15 @@ _FILE_TYPES = {
     "f32": 0,
     "f16": 1,
     "q4_0": 2,
+    "q4_1": 3,
     "q8_0": 7,
     "q5_0": 8,
     "q5_1": 9,
     "q4_k_m": 15,
     "q5_k_m": 17,
     "q6_k": 18,
+    "iq4_nl": 25,
+    "iq4_xs": 30,
     "bf16": 32,
 }
 # The split rule that `tokenizer.ggml.pre = qwen2` stands for in llama-vocab.cpp

@@ -10,7 +10,7 @@ from mlexport.artifact import TableError, TensorPlan
 from mlexport.model import TABLE, TABLE_LEFT, SubModel
 from mlexport.quantize.blocks import block_rows, restored_rows, row_errors
 from mlexport.quantize.ggml import GGML_TYPES, packer
-from mlexport.quantize.graph_plan import BITS
+from mlexport.quantize.graph_plan import GRAPH_SCHEMES
 from mlexport.quantize.plan import BLOCKS
 from mlexport.spec import Target
 from mlexport.tensors import Float32
@@ -41,12 +41,12 @@ def _round_trip(target: Target, scheme: str) -> Callable[[Float32], Float32]:
         return lambda rows: rows.astype(np.float16).astype(np.float32)
     if target is Target.GGUF or scheme == "bf16":
         return _through_ggml(scheme)
-    bits = BITS[scheme]
+    kind = GRAPH_SCHEMES[scheme]
 
     def through_blocks(rows: Float32) -> Float32:
-        stored, scales = block_rows(rows, bits)
+        stored, scales = block_rows(rows, kind.bits, kind.block or rows.shape[1])
         # The file keeps a table's scales in f16
-        return restored_rows(stored, scales.astype(np.float16).astype(np.float32), bits, rows.shape[1])
+        return restored_rows(stored, scales.astype(np.float16).astype(np.float32), kind.bits, rows.shape[1])
 
     return through_blocks
 

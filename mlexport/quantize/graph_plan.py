@@ -8,13 +8,36 @@ from math import prod
 
 from mlexport.artifact import TensorPlan
 from mlexport.model import FINAL_NORM, TABLE, TABLE_LEFT, TABLE_RIGHT, SubModel
-from mlexport.quantize.blocks import BLOCK
 from mlexport.tensors import LazyTensor
 
 _FLOAT_BYTES = {"f32": 4, "f16": 2}
-BITS = {"int8": 8, "int8_sym": 8, "int4_sym": 4, "int8_b32": 8, "int4_b32": 4}
-_ONE_SCALE_A_ROW = ("int8", "int8_sym")
 _TABLE_SCALE_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerScheme:
+    """How a scheme stores integers, always symmetric.
+
+    Attributes:
+        bits: of a number, 8 or 4.
+        block: numbers of a row that share a scale; None: the whole row.
+    """
+
+    bits: int
+    block: int | None
+
+
+GRAPH_SCHEMES: Mapping[str, IntegerScheme] = {
+    "int8": IntegerScheme(bits=8, block=None),
+    "int8_sym": IntegerScheme(bits=8, block=None),
+    "int8_b32": IntegerScheme(bits=8, block=32),
+    "int4_b32": IntegerScheme(bits=4, block=32),
+    "int4_b64": IntegerScheme(bits=4, block=64),
+    "int4_b128": IntegerScheme(bits=4, block=128),
+    "int4_sym": IntegerScheme(bits=4, block=32),
+    "int4_sym_b64": IntegerScheme(bits=4, block=64),
+    "int4_sym_b128": IntegerScheme(bits=4, block=128),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,38 +45,47 @@ class Rules:
     """What one target makes of a precision.
 
     Attributes:
-        tables: precision -> scheme of a looked-up table. A table's error goes into every token, and 4 bits cost it
-            the most.
+        tables: precision -> scheme of a looked-up table; int8_b32 for others. A table's error goes into every token,
+            and 4 bits cost it the most.
         own_tables: the same where --table-precision names it; others are schemes as they are. int8 rows with one
             scale are no better than blocks, and no smaller by much.
-        small: precision -> scheme of a rank cut's right factor; f32 for others.
+        small: precision -> scheme of a rank cut's right factor.
+        small_else: the same for other precisions.
         matrix_scale_bytes: bytes of a scale beside a matrix.
-        narrow: int4 schemes whose blocks must divide the columns -> what a matrix gets where they do not.
+        narrow: what a matrix gets in place of blocks that do not divide its columns; None where such blocks are padded.
     """
 
     tables: Mapping[str, str]
     own_tables: Mapping[str, str]
     small: Mapping[str, str]
+    small_else: str
     matrix_scale_bytes: int
-    narrow: Mapping[str, str]
+    narrow: str | None
 
 
 # MatMulNBits takes scales in f32
 _ONNX = Rules(
-    tables={"f32": "f32", "f16": "f16", "int8": "int8_b32", "int8_b32": "int8_b32", "int4_b32": "int8_b32"},
+    tables={"f32": "f32", "f16": "f16"},
     own_tables={"int8": "int8_b32"},
     small={"f16": "f16"},
+    small_else="f32",
     matrix_scale_bytes=4,
-    narrow={},
+    narrow=None,
 )
 # Groups of 32: demo's L8-R128-D128 in int4 has mean cosine .981 with them, .967 with 64 and .945 with 128,
 # for 4.7, 4.5 and 4.5 MB
 _OPENVINO = Rules(
-    tables={"f32": "f32", "f16": "f16", "int8_sym": "int8_b32", "int4_sym": "int8_b32"},
-    own_tables={"int8_sym": "int8_b32", "int4_sym": "int4_b32"},
-    small={"f16": "f16", "int8_sym": "f16", "int4_sym": "f16"},
+    tables={"f32": "f32", "f16": "f16"},
+    own_tables={
+        "int8_sym": "int8_b32",
+        "int4_sym": "int4_b32",
+        "int4_sym_b64": "int4_b64",
+        "int4_sym_b128": "int4_b128",
+    },
+    small={"f32": "f32"},
+    small_else="f16",
     matrix_scale_bytes=2,
-    narrow={"int4_sym": "int8_sym"},
+    narrow="int8_sym",
 )
 
 
@@ -83,16 +115,15 @@ def _plan(rules: Rules, sub: SubModel, precision: str, table_precision: str | No
 
 
 def _matrix_row(rules: Rules, tensor: LazyTensor, name: str, precision: str) -> TensorPlan:
-    columns = tensor.shape[1]
-    if precision in rules.narrow and columns % BLOCK:
-        scheme = rules.narrow[precision]
-        reason = f"precision {precision}; rows of {columns} are no multiple of {BLOCK}: {scheme}"
-        return _row(rules, tensor, name, scheme, reason)
+    columns, kind = tensor.shape[1], GRAPH_SCHEMES.get(precision)
+    if rules.narrow is not None and kind is not None and kind.block is not None and columns % kind.block:
+        reason = f"precision {precision}; rows of {columns} are no multiple of {kind.block}: {rules.narrow}"
+        return _row(rules, tensor, name, rules.narrow, reason)
     return _row(rules, tensor, name, precision, f"precision {precision}")
 
 
 def _table_rows(rules: Rules, sub: SubModel, precision: str, table_precision: str | None) -> Iterator[TensorPlan]:
-    scheme, reason = rules.tables[precision], f"precision {precision}"
+    scheme, reason = rules.tables.get(precision, "int8_b32"), f"precision {precision}"
     if table_precision is not None:
         scheme = rules.own_tables.get(table_precision, table_precision)
         reason = f"--table-precision {table_precision}"
@@ -103,21 +134,27 @@ def _table_rows(rules: Rules, sub: SubModel, precision: str, table_precision: st
         return
     left, right = sub.factors
     yield _row(rules, left, TABLE_LEFT, scheme, f"{reason}; looked up")
-    kept = rules.small.get(precision, "f32")
+    kept = rules.small.get(precision, rules.small_else)
     yield _row(rules, right, TABLE_RIGHT, kept, f"small: kept in {kept}")
 
 
 def _row(rules: Rules, tensor: LazyTensor, name: str, scheme: str, reason: str) -> TensorPlan:
     scale = _TABLE_SCALE_BYTES if name in (TABLE, TABLE_LEFT) else rules.matrix_scale_bytes
     size = _bytes(tensor.shape, scheme, scale)
-    return TensorPlan(name=name, shape=tensor.shape, scheme=scheme, bytes=size, reason=reason)
+    kind = GRAPH_SCHEMES.get(scheme)
+    block = None if kind is None else kind.block or tensor.shape[1]
+    symmetric = None if kind is None else True
+    return TensorPlan(
+        name=name, shape=tensor.shape, scheme=scheme, block=block, symmetric=symmetric, bytes=size, reason=reason
+    )
 
 
 def _bytes(shape: tuple[int, ...], scheme: str, scale_bytes: int) -> int:
     if scheme in _FLOAT_BYTES:
         return prod(shape) * _FLOAT_BYTES[scheme]
     rows, columns = shape
-    if scheme in _ONE_SCALE_A_ROW:
+    kind = GRAPH_SCHEMES[scheme]
+    if kind.block is None:
         return rows * columns + rows * scale_bytes
-    blocks = rows * -(-columns // BLOCK)
-    return blocks * (BLOCK * BITS[scheme] // 8 + scale_bytes)
+    blocks = rows * -(-columns // kind.block)
+    return blocks * (kind.block * kind.bits // 8 + scale_bytes)

@@ -23,6 +23,8 @@ _FILES = {
     "int8": "model_quantized.onnx",
     "int8_b32": "model_int8.onnx",
     "int4_b32": "model_q4.onnx",
+    "int4_b64": "model_q4_b64.onnx",
+    "int4_b128": "model_q4_b128.onnx",
 }
 
 
