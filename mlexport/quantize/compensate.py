@@ -66,39 +66,40 @@ def _compensated(rows: Float32, grid: Grid, moments: Float64) -> Codes:
     order = np.argsort(-np.diag(moments), kind="stable")
     inverse = np.linalg.inv(moments[np.ix_(order, order)])
     upper = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
+    columns = grid.columns(order)
     # Columns first: what is updated lies in one piece
     left = np.ascontiguousarray(rows[:, order].T)
-    codes = np.zeros(rows.shape, dtype=np.int16)
+    codes = np.empty(left.shape, dtype=np.int16)
     for start in range(0, len(order), _LAZY):
         stop = min(start + _LAZY, len(order))
         errors = np.empty((stop - start, len(rows)), dtype=np.float32)
         for place in range(start, stop):
-            column = order[place : place + 1]
-            code = grid.nearest(left[place][:, None], column)
-            codes[:, column] = code
-            value = grid.zero[:, column] + grid.step[:, column] * grid.levels[code]
-            errors[place - start] = (left[place] - value[:, 0]) / upper[place, place]
-            left[place + 1 : stop] -= np.outer(upper[place, place + 1 : stop], errors[place - start])
+            codes[place], value = columns.nearest(place, left[place])
+            error = (left[place] - value) / upper[place, place]
+            errors[place - start] = error
+            left[place + 1 : stop] -= upper[place, place + 1 : stop, None] * error
         left[stop:] -= upper[start:stop, stop:].T @ errors
-    return codes
+    found: Codes = np.empty_like(codes)
+    found[order] = codes
+    return found.T
 
 
 def _descended(rows: Float32, grid: Grid, moments: Float64, codes: Codes) -> Codes:
     h = moments.astype(np.float32)
-    values = np.ascontiguousarray(grid.values(codes).T)
+    columns = grid.columns(np.arange(len(h)))
+    codes = np.ascontiguousarray(codes.T)
+    values = np.ascontiguousarray(grid.values(codes.T).T)
     # H (W - Ŵ)ᵀ, kept up to date: row j is the pull on column j
     pull = h @ (rows.T - values)
     for _ in range(_SWEEPS):
         changed = 0
         for j in range(len(h)):
-            column = np.array([j])
-            code = grid.nearest((values[j] + pull[j] / h[j, j])[:, None], column)
-            value = (grid.zero[:, column] + grid.step[:, column] * grid.levels[code])[:, 0]
-            moved = np.flatnonzero(code[:, 0] != codes[:, j])
-            if moved.size:
-                pull[:, moved] -= np.outer(h[j], value[moved] - values[j][moved])
-                values[j], codes[:, j] = value, code[:, 0]
-                changed += moved.size
+            code, value = columns.nearest(j, values[j] + pull[j] / h[j, j])
+            moved = np.count_nonzero(code != codes[j])
+            if moved:
+                pull -= h[j][:, None] * (value - values[j])
+                values[j], codes[j] = value, code
+                changed += moved
         if changed < codes.size / 1000:
             break
-    return codes
+    return codes.T

@@ -58,6 +58,9 @@ def packed(tensor: LazyTensor, scheme: str) -> Iterator[Bytes]:
         MissingExtraError: llama-cpp-python is not installed.
         CheckpointError: a row cannot be read or is not finite.
     """
+    if tensor.packed is not None:
+        yield from tensor.packed()
+        return
     pack = packer(scheme)
     workers = os.cpu_count() or 1
     blocks = tensor.blocks(_BLOCK_BYTES)

@@ -51,14 +51,34 @@ class Grid:
         found: Float32 = self.zero + self.step * self.levels[codes]
         return found
 
-    def nearest(self, numbers: Float32, columns: slice | NDArray[np.intp]) -> Codes:
-        """Codes of the nearest levels for float32 [rows, some columns]; fixed ones as they are."""
-        step = self.step[:, columns]
-        scaled = np.divide(numbers - self.zero[:, columns], step, out=np.zeros_like(step), where=step != 0)
-        middles = (self.levels[1:] + self.levels[:-1]) / 2
-        codes = np.searchsorted(middles, scaled).astype(np.int16)
-        fixed = self.fixed[:, columns]
-        return np.where(fixed >= 0, fixed, codes)
+    def columns(self, order: NDArray[np.intp]) -> ColumnGrid:
+        """The same a column at a time, in an order."""
+        inverse = np.divide(1, self.step, out=np.zeros_like(self.step), where=self.step != 0)
+        parts = (np.ascontiguousarray(part[:, order].T) for part in (self.step, inverse, self.zero, self.fixed))
+        step, inverse, zero, fixed = parts
+        return ColumnGrid(step=step, inverse=inverse, zero=zero, fixed=fixed, levels=self.levels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnGrid:
+    """A grid transposed, [columns, rows]: what belongs to a column lies in one piece."""
+
+    step: Float32
+    inverse: Float32
+    zero: Float32
+    fixed: Codes
+    levels: Float32
+
+    def nearest(self, place: int, numbers: Float32) -> tuple[Codes, Float32]:
+        """Codes and values of the levels nearest to a column's numbers, int16 and float32 [rows]; fixed ones as such."""
+        scaled = (numbers - self.zero[place]) * self.inverse[place]
+        if len(self.levels) == self.levels[-1] - self.levels[0] + 1:
+            codes = np.clip(np.rint(scaled - self.levels[0]), 0, len(self.levels) - 1).astype(np.int16)
+        else:
+            codes = np.searchsorted((self.levels[1:] + self.levels[:-1]) / 2, scaled).astype(np.int16)
+        fixed = self.fixed[place]
+        codes = np.where(fixed >= 0, fixed, codes)
+        return codes, self.zero[place] + self.step[place] * self.levels[codes]
 
 
 def grid(target: Target, scheme: str, rows: Float32, weights: Float32) -> Grid | None:
