@@ -21,10 +21,11 @@ from mlexport.artifact import (
     read_artifact,
     verify_files,
 )
+from mlexport.calibrated import calibrated, choose_mixture
 from mlexport.checkpoint import open_checkpoint
 from mlexport.commit import Build, building, check_target, require_space
-from mlexport.errors import VerificationError
-from mlexport.model import SubModel
+from mlexport.errors import UsageError, VerificationError
+from mlexport.model import FINAL_NORM, SubModel
 from mlexport.places import folder_of, needed_bytes, source_of
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.error import table_error
@@ -41,7 +42,7 @@ from mlexport.results import (
     plan_sizes,
 )
 from mlexport.slicing import cut, shortened
-from mlexport.spec import SubModelSpec, Target, parse_target, resolve_precision
+from mlexport.spec import AUTO, SubModelSpec, Target, parse_target, resolve_precision
 
 
 def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> list[SlicePlan]:
@@ -60,7 +61,8 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         spec = replace(whole, **{name: value for name, value in asked.items() if value is not None})
         sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, shape=checked.shape)
     with steps.step("plan"):
-        variants = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
+        planned = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
+    variants = {target: _mixed(sub, target, found, checked, steps) for target, found in planned.items()}
     return [
         SlicePlan(
             source=source_of(checkpoint, request.model),
@@ -75,6 +77,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
                 several=len(checked.targets) > 1,
             ),
             steps=tuple(steps.done),
+            texts=checked.texts,
         )
         for target in checked.targets
     ]
@@ -83,7 +86,12 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
 def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_in: bool) -> tuple[VariantPlan, ...]:
     found = []
     for precision in checked.precisions[target]:
-        rows = tuple(plan_tensors(sub, target, precision, checked.tables[target]))
+        # A mixture's rows come once its losses are measured
+        rows = (
+            ()
+            if precision == AUTO
+            else plan_tensors(sub, target, precision, checked.tables[target], weighted=checked.texts is not None)
+        )
         ids = VariantPlan(
             precision=precision,
             table_precision=checked.tables[target],
@@ -93,6 +101,19 @@ def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_
         )
         found += [ids, replace(ids, takes=TEXT)] if text_in else [ids]
     return tuple(found)
+
+
+def _mixed(
+    sub: SubModel, target: Target, variants: tuple[VariantPlan, ...], checked: CheckedRequest, steps: Steps
+) -> tuple[VariantPlan, ...]:
+    """The variants, those of precision "auto" with what the measured losses chose."""
+    if checked.texts is None or all(variant.precision != AUTO for variant in variants):
+        return variants
+    with steps.step("sweep", sum(name != FINAL_NORM for name in sub.tensors)):
+        mixture = choose_mixture(sub, target, checked.bound, checked.texts, steps.progress.advance)
+    rows = mixture.choice.rows
+    sizes = plan_sizes(sub.spec, rows)
+    return tuple(replace(v, rows=rows, sizes=sizes, mixture=mixture) if v.precision == AUTO else v for v in variants)
 
 
 def slice_model(
@@ -124,12 +145,21 @@ def write_slices(
 ) -> list[SliceResult]:
     """Write, verify and commit what `plan_slice` planned; arguments and errors are those of `slice_model`."""
     verification.parse_mode(verify)
+    if verify == "off" and any(variant.mixture for plan in plans for variant in plan.variants):
+        raise UsageError("--precision auto is chosen by its verification: leave --verify off out")
     for plan in plans:
         check_target(plan.out, force=force)
     require_space(plans[0].out, sum(needed_bytes(plan) for plan in plans))
     # One reference for all targets; it starts here, and computes while the first artifact is written
     with verification.Reference(plans[0].sub, verify) as reference:
-        return [_make(plan, Steps(progress, plan.steps), reference, force=force) for plan in plans]
+        return [_calibrate_and_make(plan, Steps(progress, plan.steps), reference, force=force) for plan in plans]
+
+
+def _calibrate_and_make(
+    plan: SlicePlan, steps: Steps, reference: verification.Reference, *, force: bool
+) -> SliceResult:
+    with calibrated(plan, reference, steps) as ready:
+        return _make(ready, steps, reference, force=force)
 
 
 def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, force: bool) -> SliceResult:
@@ -146,6 +176,7 @@ def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, f
                     precisions=variant.precisions,
                     folder=build.folder,
                     model_file=model_file,
+                    bound=None if variant.auto is None else variant.auto.min_cosine,
                 )
                 for variant, model_file in zip(plan.variants, written, strict=True)
             ]
@@ -165,6 +196,8 @@ def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, f
                     plan=variant.rows,
                     table_error=errors.get(variant.precision),
                     verification=report,
+                    calibration=variant.calibration,
+                    auto=variant.auto,
                 )
                 for variant, model_file, report in zip(plan.variants, written, reports, strict=True)
             )
@@ -180,10 +213,16 @@ def _write(plan: SlicePlan, build: Build, steps: Steps) -> list[str]:
             # Planned right behind the file that takes ids
             beside = written[-1]
             name = export.load_text(plan.target).write_text_in(
-                plan.sub, variant.rows, build.folder, beside, steps.progress.advance
+                variant.sub or plan.sub, variant.rows, build.folder, beside, steps.progress.advance
             )
         else:
-            name = export.load(plan.target).write(plan.sub, variant.rows, build.folder, steps.progress.advance)
+            name = export.load(plan.target).write(
+                variant.sub or plan.sub,
+                variant.rows,
+                build.folder,
+                steps.progress.advance,
+                precision=variant.precision,
+            )
         written.append(name)
     return written
 
@@ -266,6 +305,7 @@ def verify_artifact(
                 precisions=[one.precision, *filter(None, [one.table_precision])],
                 folder=folder,
                 model_file=one.model_file,
+                bound=None if one.auto is None else one.auto.min_cosine,
             )
             for one in chosen
         }

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlexport.calibrate.texts import BUILTIN, CalibrationTexts, read_calibration
 from mlexport.errors import UsageError
-from mlexport.spec import Target, parse_shape, parse_target, resolve_precision
+from mlexport.quantize.plan import EXACT_SCHEMES
+from mlexport.results import Bound
+from mlexport.spec import AUTO, Target, parse_shape, parse_size, parse_target, resolve_precision
 
 # Targets whose exporters can put a tokenizer into the graph
 _TEXT_TARGETS = (Target.ONNX,)
@@ -31,6 +34,10 @@ class SliceRequest:
         allow_untrained: cut where the checkpoint was not trained.
         text_in: a second file of each precision with the tokenizer inside, which takes strings.
         static: "BATCHxTOKENS", such as "1x128": fixed shapes for accelerators ("onnx", "openvino").
+        calibrate: a file with one text a line (or .jsonl), or "builtin": matrices are rounded so that their products
+            stay true on these texts. Precision "auto" takes "builtin" where nothing is said.
+        min_cosine: with precision "auto", the mean cosine to the reference that must be reached.
+        max_size: with precision "auto", what the model's files may take, such as "60MB".
     """
 
     model: str = "demo"
@@ -44,6 +51,9 @@ class SliceRequest:
     allow_untrained: bool = False
     text_in: bool = False
     static: str | None = None
+    calibrate: str | None = None
+    min_cosine: float | None = None
+    max_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +64,16 @@ class CheckedRequest:
         precisions: the formats' own names by target, each once.
         tables: the format's own name for the table alone; None leaves it to the precision.
         shape: fixed (batch, tokens), if asked for.
+        texts: calibration texts, if any.
+        bound: what precision "auto" must meet.
     """
 
     targets: tuple[Target, ...]
     precisions: Mapping[Target, tuple[str, ...]]
     tables: Mapping[Target, str | None]
     shape: tuple[int, int] | None
+    texts: CalibrationTexts | None
+    bound: Bound
 
 
 def check(request: SliceRequest) -> CheckedRequest:
@@ -83,7 +97,37 @@ def check(request: SliceRequest) -> CheckedRequest:
         precisions=precisions,
         tables={t: None if table is None else resolve_precision(t, table) for t in targets},
         shape=None if request.static is None else parse_shape(request.static),
+        texts=_texts(request, precisions),
+        bound=_bound(request, precisions),
     )
+
+
+def _texts(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> CalibrationTexts | None:
+    auto = any(AUTO in names for names in precisions.values())
+    if request.calibrate is None and not auto:
+        return None
+    if Target.HF in precisions:
+        raise UsageError("--calibrate is for targets that quantise, not for hf: leave one of them out")
+    if not auto and all(set(names) <= EXACT_SCHEMES for names in precisions.values()):
+        names = ", ".join(sorted(set().union(*precisions.values())))
+        raise UsageError(f"--calibrate has nothing to round in {names}: choose int8, int4 or another integer precision")
+    return read_calibration(request.calibrate or BUILTIN)
+
+
+def _bound(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> Bound:
+    """The bound, which only precision "auto" has and must have."""
+    given = request.min_cosine is not None or request.max_size is not None
+    auto = any(AUTO in names for names in precisions.values())
+    if auto and not given:
+        raise UsageError("--precision auto needs a bound: pass --min-cosine 0.99, or --max-size 60MB")
+    if given and not auto:
+        raise UsageError("--min-cosine and --max-size are for --precision auto: pass that, or leave them out")
+    if auto and request.table_precision is not None:
+        raise UsageError("--precision auto chooses the table's precision too: leave --table-precision out")
+    if request.min_cosine is not None and not 0 < request.min_cosine < 1:
+        raise UsageError(f"--min-cosine {request.min_cosine:g} is not between 0 and 1, such as 0.99")
+    size = None if request.max_size is None else parse_size(request.max_size)
+    return Bound(min_cosine=request.min_cosine, max_bytes=size)
 
 
 def _check_options(request: SliceRequest, targets: Sequence[Target]) -> None:

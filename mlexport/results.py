@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from mlexport.artifact import Artifact, TensorPlan, VerifyReport, variant_name
+from mlexport.artifact import Artifact, AutoFacts, CalibrationFacts, TensorPlan, VerifyReport, variant_name
+from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
+from mlexport.quantize.mixed import Choice, Problem
 from mlexport.search import Hit
 from mlexport.spec import SubModelSpec, Target
 
@@ -74,6 +76,28 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What precision "auto" must meet: a mean cosine, a size of the model's files in bytes, or both."""
+
+    min_cosine: float | None
+    max_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """A choice of precision "auto", and what it was chosen from.
+
+    Attributes:
+        losses: tensor -> scheme -> 1 - mean cosine with only that tensor rounded.
+    """
+
+    bound: Bound
+    losses: Mapping[str, Mapping[str, float]]
+    problem: Problem
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantPlan:
     """One model file before it is written.
 
@@ -82,6 +106,9 @@ class VariantPlan:
         takes: IDS or TEXT, see `mlexport.artifact.Variant`.
         rows: one a tensor, exact.
         sizes: of the rows.
+        mixture: what precision "auto" chose from.
+        sub: the cut with matrices rounded on calibration text; None: the plan's own.
+        calibration, auto: as in the manifest, once known.
     """
 
     precision: str
@@ -89,6 +116,10 @@ class VariantPlan:
     takes: str
     rows: tuple[TensorPlan, ...]
     sizes: Sizes
+    mixture: Mixture | None = None
+    sub: SubModel | None = None
+    calibration: CalibrationFacts | None = None
+    auto: AutoFacts | None = None
 
     @property
     def name(self) -> str:
@@ -110,6 +141,7 @@ class SlicePlan:
         variants: its model files.
         out: folder it will lie in.
         steps: what planning took.
+        texts: calibration texts, if asked for.
     """
 
     source: str
@@ -118,6 +150,7 @@ class SlicePlan:
     variants: tuple[VariantPlan, ...]
     out: Path
     steps: tuple[Step, ...]
+    texts: CalibrationTexts | None = None
 
     @property
     def before(self) -> Sizes:

@@ -100,6 +100,9 @@ PRECISIONS: dict[Target, dict[str, str]] = {
     },
 }
 
+# A mixture chosen from measured losses; of every target that quantises
+AUTO = "auto"
+
 # Place in an IR's rt_info for what to compute in, where that is not left to the device: OpenVINO keeps it there for
 # `mlexport.runtime.openvino`, and does not read it by itself
 INFERENCE_PRECISION = ("mlexport", "inference_precision")
@@ -115,6 +118,22 @@ def parse_shape(text: str) -> tuple[int, int]:
     if match is None or not int(match[1]) or int(match[2]) < 2:
         raise UsageError(f"'{text}' is not a shape: expected BATCHxTOKENS with 2 tokens or more, such as 1x128")
     return int(match[1]), int(match[2])
+
+
+_SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a text such as "60MB" (10^6 bytes each) or "62000000".
+
+    Raises:
+        UsageError: the text has another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?B)?", text.strip().upper())
+    size = 0 if match is None else int(float(match[1]) * _SIZES[match[2] or "B"])
+    if size < 1:
+        raise UsageError(f"'{text}' is not a size: expected a number with KB, MB or GB, such as 60MB")
+    return size
 
 
 def parse_target(text: str) -> Target:
@@ -138,6 +157,9 @@ def resolve_precision(target: Target, text: str | None) -> str:
     known = PRECISIONS[target]
     if text is None:
         return next(iter(known.values()))
-    if text.lower() not in known:
-        raise UsageError(f"precision '{text}' is not one of target {target}: choose from {', '.join(known)}")
+    names = [*known, *([] if target is Target.HF else [AUTO])]
+    if text.lower() not in names:
+        raise UsageError(f"precision '{text}' is not one of target {target}: choose from {', '.join(names)}")
+    if text.lower() == AUTO:
+        return AUTO
     return known[text.lower()]

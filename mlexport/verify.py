@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,6 +50,7 @@ THRESHOLDS: Mapping[str, Threshold] = {
     "q4_k_m": Threshold(mean=0.90, min=0.75),
     "q4_0": Threshold(mean=0.85, min=0.65),
     "iq4_xs": Threshold(mean=0.90, min=0.75),
+    "auto": Threshold(mean=0.80, min=0.50),
     "int8": Threshold(mean=0.98, min=0.90),
     "int8_b32": Threshold(mean=0.998, min=0.98),
     "int4_b32": Threshold(mean=0.90, min=0.75),
@@ -151,7 +152,14 @@ class Reference:
 
 
 def verify(
-    reference: Reference, target: Target, *, precisions: Sequence[str], folder: Path, model_file: str, takes: str = IDS
+    reference: Reference,
+    target: Target,
+    *,
+    precisions: Sequence[str],
+    folder: Path,
+    model_file: str,
+    takes: str = IDS,
+    bound: float | None = None,
 ) -> VerifyReport:
     """Compare the artifact in `folder`, in its own runtime, with the reference on the probe texts.
 
@@ -160,6 +168,7 @@ def verify(
         precisions: the format's own names for body and table; the loosest threshold applies.
         model_file: what `export` returned.
         takes: IDS, or TEXT for a file with the tokenizer inside.
+        bound: mean cosine that was asked for, where the precisions' threshold lies below it.
 
     Raises:
         MissingExtraError: the runtime is not installed.
@@ -167,6 +176,8 @@ def verify(
             its report says "failed".
     """
     threshold = threshold_for(precisions)
+    if bound is not None:
+        threshold = replace(threshold, mean=max(threshold.mean, bound))
     if reference.mode == "off":
         return _not_verified(threshold)
     sub, texts = reference.sub, [probe.text for probe in reference.choice.probes]

@@ -12,38 +12,13 @@ from transformers import Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer, Qwen3RotaryEmbedding
 
 from mlexport.model import SubModel
+from mlexport.quantize.sites import Site
 from mlexport.tensors import Float32
 
 # Texts of like length in one batch
 BATCH_TEXTS = 32
 # Longer texts would cost more than they tell
 LONGEST_TOKENS = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """An input that one matrix or several read.
-
-    Attributes:
-        name: short, such as "attention".
-        matrices: their names in a layer; the first one's module is where the input is seen.
-    """
-
-    name: str
-    matrices: tuple[str, ...]
-
-    def names(self, layer: int) -> list[str]:
-        """The matrices' names in the model."""
-        return [f"layers.{layer}.{matrix}.weight" for matrix in self.matrices]
-
-
-# In the order a layer computes them
-SITES = (
-    Site(name="attention", matrices=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
-    Site(name="mixed", matrices=("self_attn.o_proj",)),
-    Site(name="mlp", matrices=("mlp.gate_proj", "mlp.up_proj")),
-    Site(name="gated", matrices=("mlp.down_proj",)),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlexport.calibrate.layers import SITES, Batch, Layers, Site, moments_of
+from mlexport.artifact import Outlier
+from mlexport.calibrate.layers import Batch, Layers, moments_of
+from mlexport.calibrate.outliers import input_outliers, weight_outliers
 from mlexport.model import TABLE, TABLE_LEFT, SubModel
 from mlexport.quantize.compensate import corrected, rounded
 from mlexport.quantize.error import round_trip
 from mlexport.quantize.grids import grid
+from mlexport.quantize.sites import SITES
 from mlexport.spec import Target
 from mlexport.tensors import Float32
 
@@ -52,7 +55,7 @@ def token_rows(sub: SubModel, ids: Sequence[int], plan: Plan | None) -> Float32:
 
 def first_states(sub: SubModel, batches: Sequence[Batch], plan: Plan | None) -> list[Tensor]:
     """What the first layer reads, float32 [texts, tokens, hidden] a batch."""
-    known = sorted({number for batch in batches for number in batch.ids.unique().tolist()})
+    known = sorted({number for batch in batches for number in batch.ids.flatten().tolist()})
     rows = torch.from_numpy(token_rows(sub, known, plan))
     return [rows[torch.searchsorted(torch.tensor(known), batch.ids)] for batch in batches]
 
@@ -79,12 +82,16 @@ def weighted_rows(states: Tensor, weights: Tensor) -> Tensor:
 
 def round_layers(
     layers: Layers, batches: Sequence[Batch], plan: Plan, out: Path, advance: Callable[[str], None]
-) -> None:
+) -> list[Outlier]:
     """Round every matrix whose scheme has a grid; `out` gets one `NAME.npy` each, as `Grid.pack` gives it.
 
     Args:
         advance: told the name of each matrix that is done.
+
+    Returns:
+        What lies far out in weights and inputs.
     """
+    outliers: list[Outlier | None] = []
     true, seen = (first_states(layers.sub, batches, which) for which in (None, plan))
     last = layers.sub.config.layers - 1
     for number in range(last + 1):
@@ -96,13 +103,16 @@ def round_layers(
             found = [layers.inputs(partial, state, SITES[: place + 1])[-1] for state in seen]
             weights = [weights_of(batch, last=number == last, keys=place == 0) for batch in batches]
             moments, cross = _moments(found, [w[place] for w in wanted], weights)
-            changed |= _round_site(layers, site, number, plan, (moments, cross), out)
+            outliers.append(input_outliers(site.names(number)[0], np.diag(moments)))
+            changed |= _round_site(layers, site.names(number), plan, (moments, cross), out)
             for name in site.names(number):
+                outliers.append(weight_outliers(name, layers.sub.tensors[name].read()))
                 advance(name)
         if number < last:
             partial = layers.layer(number, changed)
             true = [layers.run(exact, state) for state in true]
             seen = [layers.run(partial, state) for state in seen]
+    return [outlier for outlier in outliers if outlier is not None]
 
 
 def _moments(found: list[Tensor], wanted: list[Tensor], weights: list[Tensor]) -> tuple[Float64, Float64]:
@@ -113,11 +123,11 @@ def _moments(found: list[Tensor], wanted: list[Tensor], weights: list[Tensor]) -
 
 
 def _round_site(
-    layers: Layers, site: Site, number: int, plan: Plan, moments: tuple[Float64, Float64], out: Path
+    layers: Layers, names: Sequence[str], plan: Plan, moments: tuple[Float64, Float64], out: Path
 ) -> dict[str, Float32]:
     """The matrices of a site, rounded and stored; their values as the file will have them."""
     values: dict[str, Float32] = {}
-    for name in site.names(number):
+    for name in names:
         target = corrected(layers.sub.tensors[name].read(), *moments)
         made = grid(plan.target, plan.schemes[name], target, importance(moments[0]))
         if made is None:
@@ -132,4 +142,5 @@ def _round_site(
 def importance(moments: Float64) -> Float32:
     """llama.cpp's importance of each column: its mean square, above 0."""
     diagonal = np.diag(moments)
-    return np.maximum(diagonal, diagonal.mean() * 1e-4 + 1e-30).astype(np.float32)
+    found: Float32 = np.maximum(diagonal, diagonal.mean() * 1e-4 + 1e-30).astype(np.float32)
+    return found

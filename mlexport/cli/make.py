@@ -44,7 +44,7 @@ def slice_command(
             "--precision",
             "-p",
             metavar="PRECISION",
-            help="f32, f16, int8, int4, or the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0 …; several in one folder "
+            help="f32, f16, int8, int4, or the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0 …, or auto; several in one folder "
             "by repeating, or with commas.",
         ),
     ] = None,
@@ -64,6 +64,26 @@ def slice_command(
         str | None,
         typer.Option("--static", metavar="BATCHxTOKENS", help="Fixed shapes for NPUs (onnx, openvino), such as 1x128."),
     ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate",
+            metavar="FILE|builtin",
+            help="Round on these texts (one a line, or .jsonl), or on the built-in multilingual set.",
+        ),
+    ] = None,
+    min_cosine: Annotated[
+        float | None,
+        typer.Option(
+            "--min-cosine", metavar="C", help="With --precision auto: mean cosine to the reference, such as 0.99."
+        ),
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-size", metavar="SIZE", help="With --precision auto: size of the model's files, such as 60MB."
+        ),
+    ] = None,
     verify: Annotated[str, typer.Option("--verify", metavar="MODE", help="full, sample or off.")] = "full",
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact at the target.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with exact sizes; write nothing.")] = False,
@@ -76,6 +96,8 @@ def slice_command(
     mlexport slice --layers 8 --dim 128 --target gguf --out out/demo
     mlexport slice -m codefuse-ai/ML-Embed-0.6B --layers 8 --rank 256 -t gguf,hf
     mlexport slice --layers 4 --precision int4 --dry-run
+    mlexport slice --layers 8 --precision int4 --calibrate builtin
+    mlexport slice --layers 8 --target onnx --precision auto --min-cosine 0.99
     """
     from mlexport import pipeline  # noqa: PLC0415
     from mlexport.report import artifacts, console, data  # noqa: PLC0415
@@ -94,6 +116,9 @@ def slice_command(
         allow_untrained=allow_untrained,
         text_in=text_in,
         static=static,
+        calibrate=calibrate,
+        min_cosine=min_cosine,
+        max_size=max_size,
     )
     with Bars() as bars:
         plans = pipeline.plan_slice(request, progress=bars)

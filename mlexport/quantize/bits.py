@@ -23,8 +23,8 @@ IQ4_LEVELS: Float32 = np.array(
 def _halves(codes: Bytes, group: int) -> Bytes:
     """Nibbles, uint8 [blocks, numbers / 2]: of each `group` numbers the second half lies above the first."""
     pairs = codes.reshape(len(codes), -1, 2, group // 2)
-    nibbles: Bytes = (pairs[:, :, 0] | pairs[:, :, 1] << 4).reshape(len(codes), -1)
-    return nibbles
+    nibbles: Bytes = np.bitwise_or(pairs[:, :, 0], np.left_shift(pairs[:, :, 1], 4, dtype=np.uint8))
+    return nibbles.reshape(len(codes), -1)
 
 
 def _nibbles(start: int, group: int) -> Callable[[Bytes, NDArray[np.int16]], Bytes]:

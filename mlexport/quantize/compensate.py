@@ -95,7 +95,7 @@ def _descended(rows: Float32, grid: Grid, moments: Float64, codes: Codes) -> Cod
         changed = 0
         for j in range(len(h)):
             code, value = columns.nearest(j, values[j] + pull[j] / h[j, j])
-            moved = np.count_nonzero(code != codes[j])
+            moved = int(np.count_nonzero(code != codes[j]))
             if moved:
                 pull -= h[j][:, None] * (value - values[j])
                 values[j], codes[j] = value, code

@@ -8,6 +8,7 @@ from math import prod
 
 from mlexport.artifact import TensorPlan
 from mlexport.model import FINAL_NORM, TABLE, TABLE_LEFT, TABLE_RIGHT, SubModel
+from mlexport.spec import Target
 from mlexport.tensors import LazyTensor
 
 _FLOAT_BYTES = {"f32": 4, "f16": 2}
@@ -99,6 +100,16 @@ def plan_openvino(sub: SubModel, precision: str, table_precision: str | None) ->
     return _plan(_OPENVINO, sub, precision, table_precision)
 
 
+def graph_row(sub: SubModel, target: Target, name: str, scheme: str, reason: str) -> TensorPlan:
+    """A matrix's or a looked-up table's row in a scheme, or in what its columns allow instead."""
+    rules = _ONNX if target is Target.ONNX else _OPENVINO
+    if name == TABLE_LEFT and sub.factors is not None:
+        return _row(rules, sub.factors[0], name, scheme, reason)
+    if name == TABLE:
+        return _row(rules, sub.tensors[name], name, scheme, reason)
+    return _matrix_row(rules, sub.tensors[name], name, scheme, reason)
+
+
 def _plan(rules: Rules, sub: SubModel, precision: str, table_precision: str | None) -> tuple[TensorPlan, ...]:
     rows = list(_table_rows(rules, sub, precision, table_precision))
     for name, tensor in sub.tensors.items():
@@ -110,16 +121,18 @@ def _plan(rules: Rules, sub: SubModel, precision: str, table_precision: str | No
         elif len(tensor.shape) == 1:
             rows.append(_row(rules, tensor, name, "f32", "norm: kept in f32"))
         else:
-            rows.append(_matrix_row(rules, tensor, name, precision))
+            rows.append(_matrix_row(rules, tensor, name, precision, f"precision {precision}"))
     return tuple(rows)
 
 
-def _matrix_row(rules: Rules, tensor: LazyTensor, name: str, precision: str) -> TensorPlan:
-    columns, kind = tensor.shape[1], GRAPH_SCHEMES.get(precision)
+def _matrix_row(rules: Rules, tensor: LazyTensor, name: str, scheme: str, reason: str) -> TensorPlan:
+    columns, kind = tensor.shape[1], GRAPH_SCHEMES.get(scheme)
     if rules.narrow is not None and kind is not None and kind.block is not None and columns % kind.block:
-        reason = f"precision {precision}; rows of {columns} are no multiple of {kind.block}: {rules.narrow}"
-        return _row(rules, tensor, name, rules.narrow, reason)
-    return _row(rules, tensor, name, precision, f"precision {precision}")
+        scheme, reason = (
+            rules.narrow,
+            f"{reason}; rows of {columns} are no multiple of {kind.block}: {rules.narrow}",
+        )
+    return _row(rules, tensor, name, scheme, reason)
 
 
 def _table_rows(rules: Rules, sub: SubModel, precision: str, table_precision: str | None) -> Iterator[TensorPlan]:

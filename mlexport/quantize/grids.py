@@ -70,7 +70,7 @@ class ColumnGrid:
     levels: Float32
 
     def nearest(self, place: int, numbers: Float32) -> tuple[Codes, Float32]:
-        """Codes and values of the levels nearest to a column's numbers, int16 and float32 [rows]; fixed ones as such."""
+        """Codes and values of the levels nearest to a column's numbers, int16 and float32 [rows]."""
         scaled = (numbers - self.zero[place]) * self.inverse[place]
         if len(self.levels) == self.levels[-1] - self.levels[0] + 1:
             codes = np.clip(np.rint(scaled - self.levels[0]), 0, len(self.levels) - 1).astype(np.int16)

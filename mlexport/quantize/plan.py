@@ -9,7 +9,7 @@ from math import prod
 from mlexport.artifact import TensorPlan
 from mlexport.errors import UsageError
 from mlexport.model import TABLE, ModelConfig, SubModel
-from mlexport.quantize.graph_plan import plan_onnx, plan_openvino
+from mlexport.quantize.graph_plan import graph_row, plan_onnx, plan_openvino
 from mlexport.spec import Target
 
 # scheme -> (numbers in a block, bytes of a block); ggml-common.h of llama.cpp, checked against gguf-py by a test
@@ -28,6 +28,8 @@ BLOCKS: Mapping[str, tuple[int, int]] = {
     "iq4_xs": (256, 136),
     "iq4_nl": (32, 18),
 }
+# Numbers are rounded one by one, or not at all
+EXACT_SCHEMES = frozenset(("f32", "f16", "bf16"))
 # scheme -> (numbers that share a scale, whether it has no offset beside it)
 SCALES: Mapping[str, tuple[int, bool]] = {
     "q8_0": (32, True),
@@ -97,6 +99,13 @@ def plan_tensors(
     return _PLANS[target](sub, precision, table_precision)
 
 
+def row_for(sub: SubModel, target: Target, name: str, scheme: str, reason: str) -> TensorPlan:
+    """A matrix's or a looked-up table's row in a scheme, or in what its columns allow instead."""
+    if target is not Target.GGUF:
+        return graph_row(sub, target, name, scheme, reason)
+    return fitted(name, sub.tensors[name].shape, scheme, reason)
+
+
 def row(name: str, shape: tuple[int, ...], scheme: str, reason: str) -> TensorPlan:
     """A row whose bytes follow from the scheme's blocks."""
     numbers, size = BLOCKS[scheme]
@@ -117,9 +126,7 @@ def _plan_hf(sub: SubModel, precision: str, table_precision: str | None) -> tupl
     return tuple(row(name, tensor.shape, precision, reason) for name, tensor in sub.tensors.items())
 
 
-def _plan_gguf(
-    sub: SubModel, precision: str, table_precision: str | None, *, weighted: bool
-) -> tuple[TensorPlan, ...]:
+def _plan_gguf(sub: SubModel, precision: str, table_precision: str | None, *, weighted: bool) -> tuple[TensorPlan, ...]:
     rows = []
     for name, tensor in sub.tensors.items():
         if len(tensor.shape) == 1:
