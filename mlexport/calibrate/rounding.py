@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlexport.artifact import Outlier
@@ -21,8 +22,9 @@ from mlexport.calibrate.outliers import input_outliers, weight_outliers
 from mlexport.model import TABLE, TABLE_LEFT, SubModel
 from mlexport.quantize.compensate import corrected, rounded
 from mlexport.quantize.error import round_trip
-from mlexport.quantize.grids import grid
-from mlexport.quantize.sites import SITES
+from mlexport.quantize.grids import grid, importance
+from mlexport.quantize.sites import SITES, Site
+from mlexport.quantize.smoothing import column_factors
 from mlexport.spec import Target
 from mlexport.tensors import Float32
 
@@ -83,7 +85,8 @@ def weighted_rows(states: Tensor, weights: Tensor) -> Tensor:
 def round_layers(
     layers: Layers, batches: Sequence[Batch], plan: Plan, out: Path, advance: Callable[[str], None]
 ) -> list[Outlier]:
-    """Round every matrix whose scheme has a grid; `out` gets one `NAME.npy` each, as `Grid.pack` gives it.
+    """Round every matrix whose scheme has a grid; `out` gets one `NAME.npy` each, as `Grid.pack` gives it,
+    and one for each norm that took up sizes of columns.
 
     Args:
         advance: told the name of each matrix that is done.
@@ -104,7 +107,11 @@ def round_layers(
             weights = [weights_of(batch, last=number == last, keys=place == 0) for batch in batches]
             moments, cross = _moments(found, [w[place] for w in wanted], weights)
             outliers.append(input_outliers(site.names(number)[0], np.diag(moments)))
-            changed |= _round_site(layers, site.names(number), plan, (moments, cross), out)
+            factors, norm = _smoothed(layers, site, number, plan, moments)
+            values, packed = _round_site(layers, site.names(number), plan, (moments, cross), factors)
+            changed |= values | norm
+            for name, content in {**packed, **norm}.items():
+                np.save(out / f"{name}.npy", content)
             for name in site.names(number):
                 outliers.append(weight_outliers(name, layers.sub.tensors[name].read()))
                 advance(name)
@@ -122,25 +129,37 @@ def _moments(found: list[Tensor], wanted: list[Tensor], weights: list[Tensor]) -
     return moments_of(zip(rows, rows, strict=True)), moments_of(zip(true, rows, strict=True))
 
 
+def _smoothed(
+    layers: Layers, site: Site, number: int, plan: Plan, moments: Float64
+) -> tuple[Float32, dict[str, Float32]]:
+    """Factors of the columns, float32 [columns], and the norm that takes them up; ones where that does not pay."""
+    names = site.names(number)
+    tensors = layers.sub.tensors
+    if site.norm is not None:
+        schemes = [plan.schemes[name] for name in names]
+        factors = column_factors(plan.target, schemes, [tensors[name].read() for name in names], moments)
+        if factors is not None:
+            norm = f"layers.{number}.{site.norm}.weight"
+            return factors, {norm: tensors[norm].read() * factors}
+    return np.ones(len(moments), dtype=np.float32), {}
+
+
 def _round_site(
-    layers: Layers, names: Sequence[str], plan: Plan, moments: tuple[Float64, Float64], out: Path
-) -> dict[str, Float32]:
-    """The matrices of a site, rounded and stored; their values as the file will have them."""
+    layers: Layers, names: Sequence[str], plan: Plan, moments: tuple[Float64, Float64], factors: Float32
+) -> tuple[dict[str, Float32], dict[str, Float32 | NDArray[np.uint8]]]:
+    """The matrices of a site as the file will have them, and what the exporter is given for them."""
     values: dict[str, Float32] = {}
+    packed: dict[str, Float32 | NDArray[np.uint8]] = {}
+    found, cross = (one * np.outer(factors, factors) for one in moments)
     for name in names:
-        target = corrected(layers.sub.tensors[name].read(), *moments)
-        made = grid(plan.target, plan.schemes[name], target, importance(moments[0]))
+        rows = layers.sub.tensors[name].read() / factors
+        target = corrected(rows, found, cross)
+        made = grid(plan.target, plan.schemes[name], target, importance(found))
         if made is None:
-            values[name] = round_trip(plan.target, plan.schemes[name])(layers.sub.tensors[name].read())
+            values[name] = round_trip(plan.target, plan.schemes[name])(rows)
+            # Where a norm took factors up, the exporter must have the matrix without them
+            packed |= {name: rows} if (factors != 1).any() else {}
             continue
-        codes = rounded(target, made, moments[0])
-        np.save(out / f"{name}.npy", made.pack(codes))
-        values[name] = made.values(codes)
-    return values
-
-
-def importance(moments: Float64) -> Float32:
-    """llama.cpp's importance of each column: its mean square, above 0."""
-    diagonal = np.diag(moments)
-    found: Float32 = np.maximum(diagonal, diagonal.mean() * 1e-4 + 1e-30).astype(np.float32)
-    return found
+        codes = rounded(target, made, found)
+        values[name], packed[name] = made.values(codes), made.pack(codes)
+    return values, packed

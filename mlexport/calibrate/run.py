@@ -24,7 +24,6 @@ from mlexport.tensors import Float32, LazyTensor
 
 # Texts whose final vectors the sweep compares
 MEASURED_TEXTS = 48
-_ROUNDED = "; rounded on calibration text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,7 @@ def round_on_text(
     tensors = {
         name: _stored(tensor, work / f"{name}.npy") if name in done else tensor for name, tensor in sub.tensors.items()
     }
-    named = tuple(replace(row, reason=row.reason + _ROUNDED) if row.name in done else row for row in rows)
+    named = tuple(replace(row, reason=row.reason + _remark(row)) if row.name in done else row for row in rows)
     outliers = tuple(Outlier(**{**one, "columns": tuple(one["columns"])}) for one in found["outliers"])
     facts = CalibrationFacts(
         name=texts.name, sha256=texts.sha256, texts=len(texts.texts), tokens=found["tokens"], outliers=outliers
@@ -96,6 +95,12 @@ def measure_losses(
     request = {"job": "sweep", "target": target, "schemes": schemes, "table": table, "measured": measured}
     losses: Mapping[str, Mapping[str, float]] = _run(sub, texts, work, request, sizes={}, advance=advance)["losses"]
     return losses
+
+
+def _remark(row: TensorPlan) -> str:
+    if len(row.shape) == 1:
+        return "; took up the sizes of the columns behind it, which are alike now"
+    return "; rounded on calibration text" if row.block is not None else "; its columns made alike"
 
 
 def _stored(tensor: LazyTensor, path: Path) -> LazyTensor:

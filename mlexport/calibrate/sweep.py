@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from mlexport.calibrate.layers import Batch, Layers, moments_of
-from mlexport.calibrate.rounding import Plan, first_states, importance, weighted_rows, weights_of
+from mlexport.calibrate.rounding import Plan, first_states, weighted_rows, weights_of
 from mlexport.model import FINAL_NORM
 from mlexport.quantize.compensate import rounded
 from mlexport.quantize.error import round_trip
-from mlexport.quantize.grids import grid
+from mlexport.quantize.grids import grid, importance
 from mlexport.quantize.sites import SITES
 from mlexport.spec import Target
 

@@ -44,8 +44,8 @@ def slice_command(
             "--precision",
             "-p",
             metavar="PRECISION",
-            help="f32, f16, int8, int4, or the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0 …, or auto; several in one folder "
-            "by repeating, or with commas.",
+            help="f32, f16, int8, int4, the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs, int4_b64, auto. "
+            "Several in one folder by repeating, or with commas.",
         ),
     ] = None,
     table_precision: Annotated[

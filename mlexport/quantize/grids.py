@@ -51,6 +51,11 @@ class Grid:
         found: Float32 = self.zero + self.step * self.levels[codes]
         return found
 
+    def nearest(self, rows: Float32) -> Codes:
+        """Codes of the levels nearest to float32 [rows, columns], each number by itself."""
+        columns = self.columns(np.arange(rows.shape[1]))
+        return np.stack([columns.nearest(place, rows[:, place])[0] for place in range(rows.shape[1])], axis=1)
+
     def columns(self, order: NDArray[np.intp]) -> ColumnGrid:
         """The same a column at a time, in an order."""
         inverse = np.divide(1, self.step, out=np.zeros_like(self.step), where=self.step != 0)
@@ -97,6 +102,13 @@ def grid(target: Target, scheme: str, rows: Float32, weights: Float32) -> Grid |
     if kind.block is None:
         return _row_grid(rows, half=half)
     return _block_grid(rows, weights, kind.bits, kind.block, half=half)
+
+
+def importance(moments: NDArray[np.float64]) -> Float32:
+    """llama.cpp's importance of each column: its mean square (or any multiple of it), above 0; float32 [columns]."""
+    diagonal = np.diag(moments)
+    found: Float32 = np.maximum(diagonal, diagonal.mean() * 1e-4 + 1e-30).astype(np.float32)
+    return found
 
 
 def _row_grid(rows: Float32, *, half: bool) -> Grid:

@@ -11,9 +11,11 @@ class Site:
 
     Attributes:
         matrices: their names in a layer.
+        norm: the norm whose weight the input was multiplied by last; None where that is another product.
     """
 
     matrices: tuple[str, ...]
+    norm: str | None = None
 
     def names(self, layer: int) -> list[str]:
         """The matrices' names in the model."""
@@ -22,8 +24,8 @@ class Site:
 
 # In the order a layer computes them
 SITES = (
-    Site(matrices=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+    Site(matrices=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), norm="input_layernorm"),
     Site(matrices=("self_attn.o_proj",)),
-    Site(matrices=("mlp.gate_proj", "mlp.up_proj")),
+    Site(matrices=("mlp.gate_proj", "mlp.up_proj"), norm="post_attention_layernorm"),
     Site(matrices=("mlp.down_proj",)),
 )
