@@ -90,6 +90,7 @@ class AutoFacts:
         predicted_loss: 1 - mean cosine, as the sum of losses measured tensor by tensor on calibration text.
         verified_loss: 1 - mean cosine on the texts of the verification.
         tries: mixtures that were written and verified.
+        losses: the measured losses: tensor -> scheme -> 1 - mean cosine with only that tensor rounded.
     """
 
     min_cosine: float | None
@@ -97,6 +98,7 @@ class AutoFacts:
     predicted_loss: float
     verified_loss: float
     tries: int
+    losses: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from mlexport.errors import CalibrationError
 from mlexport.model import SubModel
 from mlexport.progress import Steps
 from mlexport.quantize.mixed import Choice, Problem, best_within, problem, questions, smallest_within
-from mlexport.quantize.plan import EXACT_SCHEMES
-from mlexport.results import Bound, Mixture, SlicePlan, VariantPlan, plan_sizes
+from mlexport.quantize.plan import EXACT_SCHEMES, row_for
+from mlexport.results import Bound, Cost, Mixture, SlicePlan, VariantPlan, plan_sizes
 from mlexport.spec import AUTO, Target
 
 # Mixtures that are written and verified before the best of them is taken
@@ -42,12 +42,30 @@ def choose_mixture(
     Raises:
         CalibrationError: no mixture can meet the bound.
     """
-    table, schemes = questions(sub, target)
-    with TemporaryDirectory(prefix="mlexport-sweep-") as work:
-        losses = measure_losses(sub, target, schemes, table=table, texts=texts, work=Path(work), advance=advance)
+    losses = _measured(sub, target, texts, advance)
     found = problem(sub, target, losses)
     allowed = None if bound.min_cosine is None else 1 - bound.min_cosine
     return Mixture(bound=bound, losses=losses, problem=found, choice=_choose(found, allowed, bound.max_bytes))
+
+
+def sensitivity(
+    sub: SubModel, target: Target, texts: CalibrationTexts, advance: Callable[[int], None]
+) -> tuple[Cost, ...]:
+    """What each tensor costs at each precision that the target's mixtures choose from, measured one at a time."""
+    costs = []
+    for name, losses in _measured(sub, target, texts, advance).items():
+        for scheme, loss in losses.items():
+            row = row_for(sub, target, name, scheme, "")
+            costs.append(Cost(tensor=name, scheme=scheme, bytes=row.bytes, loss=loss))
+    return tuple(costs)
+
+
+def _measured(
+    sub: SubModel, target: Target, texts: CalibrationTexts, advance: Callable[[int], None]
+) -> Mapping[str, Mapping[str, float]]:
+    table, schemes = questions(sub, target)
+    with TemporaryDirectory(prefix="mlexport-sweep-") as work:
+        return measure_losses(sub, target, schemes, table=table, texts=texts, work=Path(work), advance=advance)
 
 
 def _choose(found: Problem, allowed: float | None, size: int | None) -> Choice:
@@ -146,6 +164,7 @@ class _Maker:
             predicted_loss=best.choice.loss,
             verified_loss=best.loss,
             tries=len(tries),
+            losses=mixture.losses,
         )
         return replace(best.variant, auto=facts)
 

@@ -21,11 +21,12 @@ from mlexport.artifact import (
     read_artifact,
     verify_files,
 )
-from mlexport.calibrated import calibrated, choose_mixture
+from mlexport.calibrate.texts import BUILTIN, read_calibration
+from mlexport.calibrated import calibrated, choose_mixture, sensitivity
 from mlexport.checkpoint import open_checkpoint
 from mlexport.commit import Build, building, check_target, require_space
 from mlexport.errors import UsageError, VerificationError
-from mlexport.model import FINAL_NORM, SubModel
+from mlexport.model import Checkpoint, SubModel
 from mlexport.places import folder_of, needed_bytes, source_of
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.error import table_error
@@ -34,6 +35,7 @@ from mlexport.request import CheckedRequest, SliceRequest, check
 from mlexport.results import (
     CheckpointFacts,
     CutSize,
+    Sensitivity,
     SlicePlan,
     SliceResult,
     VariantPlan,
@@ -55,10 +57,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
     with steps.step("load"):
         checkpoint = open_checkpoint(request.model)
     with steps.step("cut"):
-        config = checkpoint.config
-        whole = SubModelSpec(layers=config.layers, rank=None, dim=config.hidden)
-        asked = {"layers": request.layers, "rank": request.rank, "dim": request.dim}
-        spec = replace(whole, **{name: value for name, value in asked.items() if value is not None})
+        spec = _spec(checkpoint, request)
         sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, shape=checked.shape)
     with steps.step("plan"):
         planned = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
@@ -81,6 +80,14 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         )
         for target in checked.targets
     ]
+
+
+def _spec(checkpoint: Checkpoint, request: SliceRequest) -> SubModelSpec:
+    """The cut that was asked for; the checkpoint's own size where nothing was said."""
+    config = checkpoint.config
+    whole = SubModelSpec(layers=config.layers, rank=None, dim=config.hidden)
+    asked = {"layers": request.layers, "rank": request.rank, "dim": request.dim}
+    return replace(whole, **{name: value for name, value in asked.items() if value is not None})
 
 
 def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_in: bool) -> tuple[VariantPlan, ...]:
@@ -109,7 +116,7 @@ def _mixed(
     """The variants, those of precision "auto" with what the measured losses chose."""
     if checked.texts is None or all(variant.precision != AUTO for variant in variants):
         return variants
-    with steps.step("sweep", sum(name != FINAL_NORM for name in sub.tensors)):
+    with steps.step("sweep", sum(len(tensor.shape) == 2 for tensor in sub.tensors.values())):
         mixture = choose_mixture(sub, target, checked.bound, checked.texts, steps.progress.advance)
     rows = mixture.choice.rows
     sizes = plan_sizes(sub.spec, rows)
@@ -257,6 +264,29 @@ def inspect(model: str) -> CheckpointFacts | Artifact:
         sizes = plan_sizes(sub.spec, plan_tensors(sub, Target.GGUF, precision, None))
         cuts.append(CutSize(spec=sub.spec.name, target=Target.GGUF, precision=precision, sizes=sizes))
     return CheckpointFacts(checkpoint=checkpoint, sizes=checkpoint_sizes(checkpoint), cuts=tuple(cuts))
+
+
+def measure_sensitivity(request: SliceRequest, *, progress: Progress | None = None) -> Sensitivity:
+    """What each tensor of a cut costs at each precision of one target: the losses that precision "auto" chooses by.
+
+    Args:
+        request: model, cut, one target, and calibration texts ("builtin" where nothing is said).
+
+    Raises:
+        UsageError: not one target that quantises.
+        CalibrationError: the measuring process failed.
+    """
+    targets = [parse_target(name) for name in request.targets]
+    if len(targets) != 1 or targets[0] is Target.HF:
+        raise UsageError(f"sensitivity is measured for one target that quantises, got {', '.join(targets)}")
+    texts = read_calibration(request.calibrate or BUILTIN)
+    steps = Steps(progress)
+    with steps.step("load"):
+        checkpoint = open_checkpoint(request.model)
+    sub = cut(checkpoint, _spec(checkpoint, request), allow_untrained=request.allow_untrained)
+    with steps.step("sweep", sum(len(tensor.shape) == 2 for tensor in sub.tensors.values())):
+        costs = sensitivity(sub, targets[0], texts, steps.progress.advance)
+    return Sensitivity(model=checkpoint.name, spec=sub.spec.name, target=targets[0], texts=texts, costs=costs)
 
 
 def verify_artifact(

@@ -98,6 +98,32 @@ class Mixture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """A tensor in a scheme: exact bytes, and 1 - mean cosine of the final vectors with only it rounded."""
+
+    tensor: str
+    scheme: str
+    bytes: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """What each tensor of a cut costs at each precision.
+
+    Attributes:
+        texts: what it was measured on.
+        costs: tensors in the order of the model, schemes from the smallest.
+    """
+
+    model: str
+    spec: str
+    target: Target
+    texts: CalibrationTexts
+    costs: tuple[Cost, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantPlan:
     """One model file before it is written.
 

@@ -151,7 +151,7 @@ def _matrix_row(rules: Rules, tensor: LazyTensor, name: str, scheme: str, reason
 
 def _peaked(sub: SubModel) -> dict[str, str]:
     """Matrices that one scale a row would spoil, and those that share their product: name -> why."""
-    found = {}
+    found: dict[str, str] = {}
     for layer in range(sub.config.layers):
         for site in SITES:
             names = site.names(layer)

@@ -161,8 +161,7 @@ def _options(
     found = []
     for scheme in losses[names[0]]:
         if all(scheme in losses[name] for name in names):
-            reason = f"auto: alone it costs {sum(losses[name][scheme] for name in names):.1e}"
-            rows = tuple(row_for(sub, target, name, scheme, reason) for name in names)
+            rows = tuple(row_for(sub, target, name, scheme, "auto: by measured losses") for name in names)
             loss = sum(losses[name][scheme] for name in names)
             found.append(Option(rows=rows, bytes=sum(row.bytes for row in rows), loss=loss))
     hull: list[Option] = []

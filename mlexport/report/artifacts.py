@@ -14,6 +14,8 @@ from mlexport.report.console import heading, line, megabytes, millions, show_pro
 from mlexport.results import Sizes, SlicePlan, SliceResult, Step, manifest_sizes
 from mlexport.spec import SubModelSpec
 
+# Of the farthest
+_OUTLIERS_SHOWN = 3
 _EXAMPLE_QUERY = "photo editor"
 
 
@@ -101,10 +103,12 @@ def _show_calibration(console: Console, variant: Variant) -> None:
     if facts is not None:
         found = f"{facts.texts} texts of {facts.name}, {facts.tokens:,} tokens (sha256 {facts.sha256[:12]}…)"
         line(console, "calibrated", found)
-        for one in facts.outliers:
-            more = "" if one.count == len(one.columns) else f", {one.count} in all"
-            columns = ", ".join(map(str, one.columns))
-            line(console, "outliers", f"{one.tensor}: {one.kind} {columns}{more}; up to {one.largest:g} medians")
+        for one in sorted(facts.outliers, key=lambda one: -one.largest)[:_OUTLIERS_SHOWN]:
+            more = "" if one.count == len(one.columns) else f" and {one.count - len(one.columns)} more"
+            where = f"{one.tensor}, columns {', '.join(map(str, one.columns))}{more}"
+            line(console, "outliers", f"{one.kind} of {where}: up to {one.largest:g} medians")
+        if len(facts.outliers) > _OUTLIERS_SHOWN:
+            line(console, "", f"and in {len(facts.outliers) - _OUTLIERS_SHOWN} more places, which mlexport.json lists")
     if auto is not None:
         asked = [] if auto.min_cosine is None else [f"mean cosine {auto.min_cosine:g}"]
         asked += [] if auto.max_bytes is None else [f"{megabytes(auto.max_bytes)} of model files"]
