@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -41,8 +41,8 @@ def test_rounding_comes_near_the_best_of_all_codes() -> None:
         best += min(product_error(rows - made.values(codes), damped(h)) for codes in every)
         found += product_error(rows - made.values(rounded(rows, made, h)), damped(h))
         nearest += product_error(rows - made.values(made.nearest(rows)), damped(h))
-    assert best <= found <= 2 * best
-    assert found < nearest / 4
+    assert best <= found <= 1.25 * best
+    assert found < nearest / 3
 
 
 CASES = ("gguf q4_k", "gguf iq4_xs", "gguf q6_k", "onnx int4_b32", "openvino int4_sym", "onnx int8")
@@ -113,9 +113,7 @@ def test_the_mixture_is_within_one_step_of_the_integer_programs(seed: int) -> No
     ours = smallest_within(found, allowed)
     assert ours is not None
     assert ours.loss <= allowed
-    largest_step = max(
-        after.bytes - before.bytes for unit in found.units for before, after in zip(unit, unit[1:], strict=False)
-    )
+    steps = [after.bytes - before.bytes for unit in found.units for before, after in pairwise(unit)]
     assert exact.fun <= ours.bytes <= exact.fun + max(steps)
 
 
