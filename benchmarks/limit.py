@@ -15,6 +15,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,17 @@ from onnx_variants import SPEC, session, write
 from mlexport.checkpoint import open_checkpoint
 from mlexport.export.onnx.builder import Builder, Value
 from mlexport.export.onnx.graph import Options
-from mlexport.export.onnx.matmul import matmul
+from mlexport.export.onnx.matmul import int8_weight
+from mlexport.export.onnx.matmul import products as model_products
 from mlexport.export.onnx.stream import write_model
 from mlexport.model import SubModel
 from mlexport.slicing import cut
 from mlexport.spec import PRECISIONS, Target
+from mlexport.tensors import LazyTensor
 
 RESULT = Path(__file__).parent / "results" / "limit.json"
 LENGTHS = (128, 512)
-# Matrices that the model multiplies as one, by part of a layer
+# Matrices that read the same input, by part of a layer
 QUERY, KEY_VALUE, OUT = ("q_proj",), ("k_proj", "v_proj"), ("o_proj",)
 GATE_UP, DOWN = ("gate_proj", "up_proj"), ("down_proj",)
 
@@ -56,6 +59,17 @@ def attention_products(b: Builder, sub: SubModel, inputs: dict[str, Value], quer
     return [b.op("MatMul", q, k), b.op("MatMul", w, v)]
 
 
+def bare_int8(b: Builder, x: Value, tensors: Sequence[LazyTensor]) -> list[Value]:
+    """The integer products without what makes each row's scale its own."""
+    values, scale, zero = b.ops("DynamicQuantizeLinear", x, outputs=3)
+    found = []
+    for tensor in tensors:
+        weight, weight_scale = int8_weight(b, [tensor], tensor.name)
+        product = b.op("Cast", b.op("MatMulInteger", values, weight, zero), to=ir.DataType.FLOAT.value)
+        found.append(b.op("Mul", product, b.op("Mul", scale, weight_scale)))
+    return found
+
+
 def products(sub: SubModel, scheme: str) -> tuple[ir.Model, Builder]:
     """Every product of the model, of random inputs: [tokens, width], or [1, width] where only the last token counts."""
     b = Builder()
@@ -69,8 +83,10 @@ def products(sub: SubModel, scheme: str) -> tuple[ir.Model, Builder]:
         name = f"{'one' if last else 'tokens'}_{width}"
         if name not in inputs:
             inputs[name] = ir.val(name, ir.DataType.FLOAT, ["one" if last else "tokens", width])
-        found = matmul(b, inputs[name], tensors, scheme, f"{layer}.{'_'.join(matrices)}")
-        outputs.append(found)
+        if scheme == "int8":
+            outputs.extend(bare_int8(b, inputs[name], tensors))
+        else:
+            outputs.extend(model_products(b, inputs[name], [(tensor, scheme) for tensor in tensors]))
 
     for layer in range(sub.spec.layers):
         last = layer == sub.spec.layers - 1

@@ -46,7 +46,9 @@ def write(sub: SubModel, precision: str, options: Options, path: Path) -> None:
 
 
 def session(path: Path) -> ort.InferenceSession:
+    """A session whose threads rest between two calls: on two cores they would take the next session's time."""
     options = ort.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = os.cpu_count() or 1
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

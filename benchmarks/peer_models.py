@@ -1,4 +1,4 @@
-"""Embedders of several runtimes behind one call: token ids in, vectors out. One process measures them in turn."""
+"""Embedders of several runtimes behind one call: token ids in, vectors out. `turns` runs each in its own process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pooled(states: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
 
 
 def torch_f32(folder: Path, dim: int) -> Run:
-    """transformers in float32."""
+    """transformers in float32, which is what sentence-transformers runs; of a folder."""
     import torch  # noqa: PLC0415
     from transformers import AutoModel  # noqa: PLC0415
 
@@ -115,3 +115,11 @@ def _feed(ids: Ids, wanted: set[str]) -> dict[str, Ids]:
         "position_ids": np.broadcast_to(np.arange(tokens), (batch, tokens)).copy(),
     }
     return {name: value for name, value in everything.items() if name in wanted}
+
+
+KINDS: dict[str, Callable[[Path, int], Run]] = {
+    "torch": torch_f32,
+    "onnx": onnx,
+    "openvino": openvino,
+    "gguf": llama,
+}

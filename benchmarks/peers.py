@@ -3,9 +3,11 @@
     python benchmarks/peers.py --work FOLDER [--model MODEL] [--rounds 9] [--name real]
 
 The peers' exporters need environments of their own, made under --work: optimum-onnx (transformers before 4.58) and
-optimum-intel. Their files then run in the same ONNX Runtime and OpenVINO as ours. All models are loaded in one process
-and every round runs each of them once, in turn, so that a change of the machine's speed meets all; medians are
-compared. Without --model: 8 layers, 128 dims, of ML-Embed-0.6B's shapes with random weights (real_shapes.py).
+optimum-intel. Their files then run in the same ONNX Runtime and OpenVINO as ours. Every model has a process of its own
+(turns.py), and every round runs each of them once, in turn, on the same text, so that a change of the machine's speed
+meets all; medians are compared. sentence-transformers' dynamic int8 ONNX is optimum's avx512_vnni, made by the same
+call, and its torch backend is transformers in float32.
+Without --model: 8 layers, 128 dims, of ML-Embed-0.6B's shapes with random weights (real_shapes.py).
 The result goes to benchmarks/results/peers_NAME.json with its environment.
 """
 
@@ -13,19 +15,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import peer_models
 import real_shapes
 from environment import environment
 from llama_sources import fetch
 from measure import measure
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from turns import WARM_UP, Contestant, take_turns
+
+from mlexport.search import DEFAULT_CORPUS, read_documents
 
 RESULTS = Path(__file__).parent / "results"
 LAYERS, DIM = 8, 128
@@ -35,6 +38,7 @@ OURS = (
     ("onnx", "int8_b32"),
     ("onnx", "int4"),
     ("openvino", "f32"),
+    ("openvino", "f16"),
     ("openvino", "int8"),
     ("openvino", "int4"),
     ("gguf", "q8_0"),
@@ -76,53 +80,35 @@ def exports(work: Path, place: Path, model: str) -> dict[str, list[str]]:
     return commands
 
 
-def models(place: Path) -> dict[str, tuple[Path, peer_models.Run]]:
-    """File and embedder of each contestant; the first is the reference."""
-    found: dict[str, tuple[Path, peer_models.Run]] = {}
-    cut = place / "cut"
-    found["torch f32"] = (cut / "model.safetensors", peer_models.torch_f32(cut, DIM))
-    loaders = {"onnx": peer_models.onnx, "openvino": peer_models.openvino, "gguf": peer_models.llama}
+def models(place: Path) -> dict[str, tuple[str, Path]]:
+    """Kind and file of each contestant; the first is the reference."""
+    found = {"torch f32": ("torch", place / "cut")}
     for target, precision in OURS:
         folder = place / f"{target}-{precision}"
-        file = folder / json.loads((folder / "mlexport.json").read_text(encoding="utf-8"))["variants"][0]["model_file"]
-        found[f"{target} {precision}"] = (file, loaders[target](file, DIM))
-    file = place / "optimum-f32" / "model.onnx"
-    found["optimum onnx f32"] = (file, peer_models.onnx(file, DIM))
-    file = place / "optimum-int8" / "model_quantized.onnx"
-    found["optimum onnx int8"] = (file, peer_models.onnx(file, DIM))
-    file = place / "intel-int8" / "openvino_model.xml"
-    found["optimum openvino int8"] = (file, peer_models.openvino(file, DIM))
+        manifest = json.loads((folder / "mlexport.json").read_text(encoding="utf-8"))
+        found[f"{target} {precision}"] = (target, folder / manifest["variants"][0]["model_file"])
+    found["optimum onnx f32"] = ("onnx", place / "optimum-f32" / "model.onnx")
+    found["optimum onnx int8"] = ("onnx", place / "optimum-int8" / "model_quantized.onnx")
+    found["optimum openvino int8"] = ("openvino", place / "intel-int8" / "openvino_model.xml")
     return found
 
 
-def latencies(
-    contestants: Mapping[str, tuple[Path, peer_models.Run]], shape: tuple[int, int], rounds: int
-) -> dict[str, dict[str, object]]:
-    """Milliseconds and cosine to the first contestant; ids are random."""
-    ids = np.random.default_rng(shape[1]).integers(0, 16_000, shape)
-    samples: dict[str, list[float]] = {name: [] for name in contestants}
-    vectors = {}
-    for number in range(rounds + 2):
-        for name, (_, run) in contestants.items():
-            start = time.perf_counter()
-            vectors[name] = run(ids)
-            # Two rounds to warm up
-            if number > 1:
-                samples[name].append((time.perf_counter() - start) * 1e3)
-    first = next(iter(vectors.values()))
-    return {
-        name: {
-            "median_ms": round(statistics.median(found), 2),
-            "p90_ms": round(float(np.percentile(found, 90)), 2),
-            "cosine": round(float((vectors[name] * first).sum(axis=1).mean()), 6),
-            "samples_ms": [round(value, 2) for value in found],
-        }
-        for name, found in samples.items()
-    }
+def texts(folder: Path, shape: tuple[int, int], rounds: int) -> list[NDArray[np.int64]]:
+    """Real text: documents of the built-in set one after the other, cut to [batch, tokens], the end token last."""
+    end = json.loads((folder / "config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    documents = [document.content for document in read_documents(DEFAULT_CORPUS)]
+    stream = np.array([one for text in documents for one in tokenizer.encode(text, add_special_tokens=False).ids])
+    batch, tokens = shape
+    rows = np.resize(stream, (rounds, batch, tokens)).astype(np.int64)
+    rows[:, :, -1] = end
+    return list(rows)
 
 
 def size(file: Path) -> int:
-    """Bytes of a model's file or pair of files."""
+    """Bytes of a model's file or pair of files; of a folder's weights."""
+    file = file / "model.safetensors" if file.is_dir() else file
     return sum(
         path.stat().st_size for path in file.parent.glob(f"{file.stem}*") if path.suffix in (file.suffix, ".bin")
     )
@@ -149,18 +135,24 @@ def main() -> None:
         seconds, peak = measure(command)
         taken[name] = {"seconds": round(seconds, 2), "peak_resident_bytes": peak}
         print(f"export {name:24} {seconds:7.1f} s {peak / 1e6:8.0f} MB", flush=True)
-    contestants = models(place)
+    files = models(place)
+    contestants = {name: Contestant(kind, file, DIM) for name, (kind, file) in files.items()}
     found = {}
     for shape in args.shapes:
         batch, tokens = map(int, shape.split("x"))
-        found[shape] = rows = latencies(contestants, (batch, tokens), args.rounds)
+        rows = take_turns(contestants, texts(place / "cut", (batch, tokens), WARM_UP + args.rounds))
+        found[shape] = rows
         for name, row in rows.items():
             print(f"{shape:9} {name:24} {row['median_ms']:9} ms  cosine {row['cosine']}", flush=True)
+    loads = {name: one.load["load_ms"] for name, one in contestants.items()}
+    peaks = {name: one.close() for name, one in contestants.items()}
     RESULTS.mkdir(exist_ok=True)
     result = {
         "what": f"{LAYERS} layers, {DIM} dims, of {args.model or 'random weights in real shapes'}; batch x tokens",
         "export": taken,
-        "bytes": {name: size(file) for name, (file, _) in contestants.items()},
+        "bytes": {name: size(file) for name, (_, file) in files.items()},
+        "load_ms": loads,
+        "peak_resident_bytes": peaks,
         "latency": found,
         "environment": where,
     }

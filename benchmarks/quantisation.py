@@ -105,13 +105,13 @@ def main() -> None:
         uniform(results, demo, layers, (PRECISIONS, CALIBRATED))
     with TemporaryDirectory() as work:
         planted = ("demo with planted outliers", str(make_planted(Path(work) / "planted")))
-        for target in INT4:
+        for target, precisions in INT4.items():
             try:
-                write(results, planted, 8, target, precisions=INT4[target])
+                write(results, planted, 8, target, precisions=precisions)
             except MlexportError as error:
                 print(f"planted {target} plain: {error}")
                 results.content[f"planted {target} plain"] = str(error)
-            write(results, planted, 8, target, precisions=INT4[target], calibrate="builtin")
+            write(results, planted, 8, target, precisions=precisions, calibrate="builtin")
     for layers in arguments.depths:
         for target in INT4:
             write(results, demo, layers, target, precisions=["auto"], min_cosine=MIN_COSINE)

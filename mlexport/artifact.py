@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from mlexport.errors import ArtifactError
+from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
 
 MANIFEST = "mlexport.json"
@@ -126,6 +127,7 @@ class VerifyReport:
             f16 ends at 65,504.
         reference: what the vectors were compared to, with versions.
         not_checked: what this run did not check, a sentence each.
+        split_change: texts that are split otherwise; None without a vocabulary slice, or when off.
     """
 
     status: str
@@ -139,6 +141,7 @@ class VerifyReport:
     largest_residual: float | None
     reference: str
     not_checked: tuple[str, ...]
+    split_change: SplitChange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +198,7 @@ class Manifest:
     source: what opens the checkpoint again: "demo", a hub id with its revision, or the folder it was read from.
     before: sizes of the checkpoint, as `Variant.sizes`.
     text: TextFacts as a mapping.
+    vocabulary: what a vocabulary slice left; None without one.
     variants: at least one; the first is opened when nothing else is said.
     """
 
@@ -210,6 +214,7 @@ class Manifest:
     before: Mapping[str, int]
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
+    vocabulary: VocabularyReport | None = None
     variants: tuple[Variant, ...]
     files: tuple[FileEntry, ...]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mlexport.kept import KeptTokens
 from mlexport.spec import SubModelSpec
 from mlexport.tensors import LazyTensor
 
@@ -105,6 +107,9 @@ class SubModel:
         config: with `layers` cut, also in `raw` (num_hidden_layers, layer_types).
         tensors: in writing order: table, layers from the first, final norm.
         factors: a rank cut's table as (U [vocabulary, rank], V [rank, hidden]); None without a rank cut.
+        vocabulary: the tokens kept; None where the table has every row of the checkpoint's.
+        text: the checkpoint's tokenizer facts, with the ids of the tokens kept.
+        tokenizer: reads tokenizer.json, as the tokens kept leave it.
         shape: fixed (batch, tokens) of an artifact for accelerators; None where any will do.
         untrained: one sentence for each axis whose cut was not trained; empty if all were.
         notes: decisions worth printing, such as "rank 64 by SVD: this checkpoint has no U and V".
@@ -115,6 +120,9 @@ class SubModel:
     config: ModelConfig
     tensors: Mapping[str, LazyTensor]
     factors: tuple[LazyTensor, LazyTensor] | None
+    vocabulary: KeptTokens | None
+    text: TextFacts
+    tokenizer: Callable[[], dict[str, Any]]
     shape: tuple[int, int] | None
     untrained: tuple[str, ...]
     notes: tuple[str, ...]

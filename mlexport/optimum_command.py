@@ -17,6 +17,8 @@ _VALUES = {
     "rank": "rank of the token table",
     "dim": "numbers of a vector kept",
     "target": "gguf, hf, onnx or openvino; several with commas",
+    "vocab": "part of the vocabulary kept: 32000, scripts:Latn,Cyrl or corpus:FILE",
+    "vocab-coverage": "share of a corpus's tokens that stays",
     "precision": "f32, f16, int8, int4, or the format's own; several with commas",
     "table-precision": "precision of the token table alone",
     "static": "BATCHxTOKENS, fixed shapes for NPUs",

@@ -26,7 +26,8 @@ from mlexport.calibrated import calibrated, choose_mixture, sensitivity
 from mlexport.checkpoint import open_checkpoint
 from mlexport.commit import Build, building, check_target, require_space
 from mlexport.errors import UsageError, VerificationError
-from mlexport.model import Checkpoint, SubModel
+from mlexport.kept import read_kept, write_kept
+from mlexport.model import SubModel
 from mlexport.places import folder_of, needed_bytes, source_of
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.error import table_error
@@ -42,9 +43,11 @@ from mlexport.results import (
     checkpoint_sizes,
     failure,
     plan_sizes,
+    with_saved_bytes,
 )
-from mlexport.slicing import cut, shortened
+from mlexport.slicing import cut, shortened, spec_of
 from mlexport.spec import AUTO, SubModelSpec, Target, parse_target, resolve_precision
+from mlexport.vocabulary import choose, parse_vocabulary
 
 
 def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> list[SlicePlan]:
@@ -53,12 +56,15 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
     Errors are those of `slice_model`.
     """
     checked = check(request)
+    wanted = parse_vocabulary(request.vocab, request.vocab_coverage)
     steps = Steps(progress)
     with steps.step("load"):
         checkpoint = open_checkpoint(request.model)
     with steps.step("cut"):
-        spec = _spec(checkpoint, request)
-        sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, shape=checked.shape)
+        chosen = None if wanted is None else choose(checkpoint, wanted)
+        kept = None if chosen is None else chosen.kept
+        spec = spec_of(checkpoint, layers=request.layers, vocabulary=kept, rank=request.rank, dim=request.dim)
+        sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, vocabulary=kept, shape=checked.shape)
     with steps.step("plan"):
         planned = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
     variants = {target: _mixed(sub, target, found, checked, steps) for target, found in planned.items()}
@@ -68,6 +74,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
             sub=sub,
             target=target,
             variants=variants[target],
+            vocabulary=None if chosen is None else with_saved_bytes(chosen, variants[target]),
             out=folder_of(
                 request.out,
                 sub,
@@ -80,14 +87,6 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         )
         for target in checked.targets
     ]
-
-
-def _spec(checkpoint: Checkpoint, request: SliceRequest) -> SubModelSpec:
-    """The cut that was asked for; the checkpoint's own size where nothing was said."""
-    config = checkpoint.config
-    whole = SubModelSpec(layers=config.layers, rank=None, dim=config.hidden)
-    asked = {"layers": request.layers, "rank": request.rank, "dim": request.dim}
-    return replace(whole, **{name: value for name, value in asked.items() if value is not None})
 
 
 def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_in: bool) -> tuple[VariantPlan, ...]:
@@ -174,6 +173,7 @@ def _make(plan: SlicePlan, steps: Steps, reference: verification.Reference, *, f
     with building(plan.out, needed_bytes=needed_bytes(plan), force=force) as build:
         with steps.step("write", plan.bytes):
             written = _write(plan, build, steps)
+            write_kept(plan.sub.vocabulary, build.folder)
         with steps.step("verify"):
             reports = [
                 verification.verify(
@@ -283,7 +283,8 @@ def measure_sensitivity(request: SliceRequest, *, progress: Progress | None = No
     steps = Steps(progress)
     with steps.step("load"):
         checkpoint = open_checkpoint(request.model)
-    sub = cut(checkpoint, _spec(checkpoint, request), allow_untrained=request.allow_untrained)
+    spec = spec_of(checkpoint, layers=request.layers, vocabulary=None, rank=request.rank, dim=request.dim)
+    sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained)
     with steps.step("sweep", sum(len(tensor.shape) == 2 for tensor in sub.tensors.values())):
         costs = sensitivity(sub, targets[0], texts, steps.progress.advance)
     return Sensitivity(model=checkpoint.name, spec=sub.spec.name, target=targets[0], texts=texts, costs=costs)
@@ -325,7 +326,8 @@ def verify_artifact(
     with steps.step("cut"):
         # As short as a static artifact's texts are
         checkpoint = shortened(checkpoint, artifact.text.max_length)
-        sub = cut(checkpoint, SubModelSpec.parse(manifest.spec), allow_untrained=True)
+        spec, kept = SubModelSpec.parse(manifest.spec), read_kept(folder)
+        sub = cut(checkpoint, spec, allow_untrained=True, vocabulary=kept)
     with steps.step("verify"), verification.Reference(sub, mode) as reference:
         return {
             one.name: verification.verify(
@@ -352,10 +354,11 @@ def _manifest(plan: SlicePlan, variants: tuple[Variant, ...]) -> Manifest:
         spec=plan.sub.spec.name,
         target=plan.target.value,
         hidden=checkpoint.config.hidden,
-        text=asdict(checkpoint.text),
+        text=asdict(plan.sub.text),
         before=asdict(plan.before),
         untrained=plan.sub.untrained,
         notes=plan.sub.notes,
+        vocabulary=plan.vocabulary,
         variants=variants,
         files=(),
     )

@@ -7,9 +7,17 @@ table is folded (or its SVD taken) by torch, text is tokenised by AutoTokenizer,
 each text runs alone, unpadded, in float32.
 
 REQUEST holds: folder, layers, rank (null: the stored table), svd (the rank is cut by
-SVD), dim, end_id, max_length, texts, stream (true: one layer in memory at a time).
+SVD), dim, end_id, max_length, texts, stream (true: one layer in memory at a time); for a
+vocabulary slice also kept (runs of the original ids that stay) and sliced (folder with the
+tokenizer that is left), else null.
 VECTORS holds: vectors float32 [texts, dim] normalised, ids int64 (all texts in a row), lengths
-int64 [texts], largest (of the residual, over all texts and layers), versions.
+int64 [texts], changed int64 (texts that a vocabulary slice splits otherwise), changed_cosines
+float32 (of their vectors to those of the original split), largest (of the residual, over all
+texts and layers), versions.
+
+With a vocabulary slice the model stays the original one. A text whose original tokens all stay
+has its original ids, and is given out under their new ones. Any other is split by the tokenizer
+that is left, and its ids are mapped back; it must decode to the same text.
 """
 
 from __future__ import annotations
@@ -42,17 +50,56 @@ class Request:
     max_length: int
     texts: Sequence[str]
     stream: bool
+    kept: Sequence[tuple[int, int]] | None = None
+    sliced: str | None = None
 
 
-def tokenise(request: Request) -> list[list[int]]:
-    """Token ids by AutoTokenizer; the last kept one is `end_id`, as in the training code."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(request.folder, local_files_only=True)
-    rows: list[list[int]] = []
-    for text in request.texts:
-        ids = tokenizer(text, truncation=False, verbose=False)["input_ids"]
-        body = ids[:-1] if ids and ids[-1] == request.end_id else ids
-        rows.append([*body[: request.max_length - 1], request.end_id])
-    return rows
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Texts as ids.
+
+    Attributes:
+        rows: of the original vocabulary, what the model gets.
+        given: as the artifact should have them: under their new ids, after a vocabulary slice.
+        before: the original ids of each text, by its number, whose split a vocabulary slice changed.
+    """
+
+    rows: list[list[int]]
+    given: list[list[int]]
+    before: dict[int, list[int]]
+
+
+def tokenise(folder: str, texts: Sequence[str], end_id: int) -> list[list[int]]:
+    """Token ids by AutoTokenizer, without the end token."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    found = [tokenizer(text, truncation=False, verbose=False)["input_ids"] for text in texts]
+    return [ids[:-1] if ids and ids[-1] == end_id else ids for ids in found]
+
+
+def split_texts(request: Request) -> Split:
+    """The texts' ids; the last kept one is `end_id`, as in the training code."""
+
+    def ended(ids: list[int], end_id: int) -> list[int]:
+        return [*ids[: request.max_length - 1], end_id]
+
+    whole = tokenise(request.folder, request.texts, request.end_id)
+    rows = [ended(ids, request.end_id) for ids in whole]
+    if request.kept is None or request.sliced is None:
+        return Split(rows=rows, given=rows, before={})
+    old_ids = [old for run in request.kept for old in range(*run)]
+    new_ids = {old: new for new, old in enumerate(old_ids)}
+    # Of the whole text: a word across the limit may be split otherwise because of what lies behind it
+    others = [i for i, ids in enumerate(whole) if not new_ids.keys() >= set(ids)]
+    left = tokenise(request.sliced, [request.texts[i] for i in others], new_ids[request.end_id])
+    original = transformers.AutoTokenizer.from_pretrained(request.folder, local_files_only=True)
+    before = {}
+    for i, ids in zip(others, left, strict=True):
+        mapped = [old_ids[new] for new in ids]
+        if original.decode(mapped) != original.decode(whole[i]):
+            raise SystemExit(f"the vocabulary slice loses a part of the text {request.texts[i][:80]!r}")
+        if ended(mapped, request.end_id) != rows[i]:
+            before[i], rows[i] = rows[i], ended(mapped, request.end_id)
+    return Split(rows=rows, given=[[new_ids[old] for old in ids] for ids in rows], before=before)
 
 
 def cut_config(request: Request) -> transformers.PretrainedConfig:
@@ -153,16 +200,21 @@ def layer_by_layer(request: Request, rows: list[list[int]], largest: Largest) ->
 def main() -> None:
     request_path, out = sys.argv[1:]
     request = Request(**json.loads(Path(request_path).read_text(encoding="utf-8")))
-    rows = tokenise(request)
+    split = split_texts(request)
     largest = Largest()
     with torch.no_grad():
+        rows = [*split.rows, *split.before.values()]
         pooled = (layer_by_layer if request.stream else whole_model)(request, rows, largest)
-        vectors = torch.nn.functional.normalize(torch.stack(pooled)[:, : request.dim], dim=1)
+        vectors = torch.nn.functional.normalize(torch.stack(pooled)[:, : request.dim], dim=1).numpy()
+    vectors, before = np.split(vectors, [len(split.rows)])
+    changed = np.array(list(split.before), dtype=np.int64)
     np.savez(
         out,
-        vectors=vectors.numpy(),
-        ids=np.concatenate([np.array(ids, dtype=np.int64) for ids in rows]),
-        lengths=np.array([len(ids) for ids in rows], dtype=np.int64),
+        vectors=vectors,
+        ids=np.concatenate([np.array(ids, dtype=np.int64) for ids in split.given]),
+        lengths=np.array([len(ids) for ids in split.given], dtype=np.int64),
+        changed=changed,
+        changed_cosines=(vectors[changed] * before).sum(axis=1),
         largest=np.array(largest.value),
         versions=np.array(f"transformers {transformers.__version__}, torch {torch.__version__}"),
     )

@@ -12,9 +12,8 @@ from mlexport.quantize.plan import EXACT_SCHEMES
 from mlexport.results import Bound
 from mlexport.spec import AUTO, Target, parse_shape, parse_size, parse_target, resolve_precision
 
-# Targets whose exporters can put a tokenizer into the graph
-_TEXT_TARGETS = (Target.ONNX,)
-_STATIC_TARGETS = (Target.ONNX, Target.OPENVINO)
+# Formats that are graphs: a tokenizer can stand in front of them, and their shapes can be fixed
+_GRAPH_TARGETS = (Target.ONNX, Target.OPENVINO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +25,8 @@ class SliceRequest:
         layers: decoder layers kept; None keeps all.
         rank: rank of the token table; None keeps the checkpoint's own table.
         dim: numbers of the vector kept; None keeps all.
+        vocab: "32000", "scripts:Latn,Cyrl", "corpus:FILE"; a token stays if any of them keeps it. Empty keeps all.
+        vocab_coverage: share of the corpus's tokens that must stay; None is all.
         targets: "gguf", "hf", "onnx", "openvino"; the checkpoint, the cut and the reference are shared.
         precisions: the targets' names, see `mlexport.spec.PRECISIONS`; several lie in one folder, the first is the
             one that is opened when nothing else is said. Empty takes each target's default.
@@ -44,6 +45,8 @@ class SliceRequest:
     layers: int | None = None
     rank: int | None = None
     dim: int | None = None
+    vocab: Sequence[str] = ()
+    vocab_coverage: float | None = None
     targets: Sequence[str] = ("gguf",)
     precisions: Sequence[str] = ()
     table_precision: str | None = None
@@ -131,10 +134,11 @@ def _bound(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) ->
 
 
 def _check_options(request: SliceRequest, targets: Sequence[Target]) -> None:
-    others = [target for target in targets if target not in _TEXT_TARGETS]
+    others = [target for target in targets if target not in _GRAPH_TARGETS]
     if request.text_in and others:
-        raise UsageError(f"--text-in is for target onnx, not for {', '.join(others)}: leave one of them out")
-    dynamic = [target for target in targets if target not in _STATIC_TARGETS]
-    if request.static is not None and (dynamic or request.text_in):
-        other = "--text-in" if request.text_in else f"target {', '.join(dynamic)}"
+        raise UsageError(
+            f"--text-in is for targets onnx and openvino, not for {', '.join(others)}: leave one of them out"
+        )
+    if request.static is not None and (others or request.text_in):
+        other = "--text-in" if request.text_in else f"target {', '.join(others)}"
         raise UsageError(f"--static is for targets onnx and openvino, not with {other}: leave one of them out")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-from mlexport.artifact import Artifact, AutoFacts, CalibrationFacts, TensorPlan, VerifyReport, variant_name
+from mlexport.artifact import IDS, Artifact, AutoFacts, CalibrationFacts, TensorPlan, VerifyReport, variant_name
 from mlexport.calibrate.texts import CalibrationTexts
+from mlexport.kept import VocabularyReport
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
 from mlexport.quantize.mixed import Choice, Problem
 from mlexport.search import Hit
 from mlexport.spec import SubModelSpec, Target
+from mlexport.vocabulary import Chosen
 
 # Bytes of a number as stored in a checkpoint
 _TABLES = (TABLE, TABLE_LEFT, TABLE_RIGHT)
@@ -158,6 +160,24 @@ class VariantPlan:
         return [self.precision, *filter(None, [self.table_precision])]
 
 
+def with_saved_bytes(chosen: Chosen, variants: Iterable[VariantPlan]) -> VocabularyReport:
+    """The report, with the bytes that each variant's table would have more with every row.
+
+    Exact: every scheme packs rows by themselves. A file that takes text has the table of the one that takes ids.
+    """
+    kept = chosen.kept
+    saved = {
+        variant.name: sum(
+            row.bytes // kept.count * (kept.rows - kept.count)
+            for row in variant.rows
+            if row.name in (TABLE, TABLE_LEFT)
+        )
+        for variant in variants
+        if variant.takes == IDS
+    }
+    return replace(chosen.report, bytes_saved=saved)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlicePlan:
     """One artifact before it is written: nothing of a tensor has been read.
@@ -165,6 +185,7 @@ class SlicePlan:
     Attributes:
         source: what opens the checkpoint again, as in the manifest.
         variants: its model files.
+        vocabulary: what a vocabulary slice leaves; None without one.
         out: folder it will lie in.
         steps: what planning took.
         texts: calibration texts, if asked for.
@@ -174,6 +195,7 @@ class SlicePlan:
     sub: SubModel
     target: Target
     variants: tuple[VariantPlan, ...]
+    vocabulary: VocabularyReport | None
     out: Path
     steps: tuple[Step, ...]
     texts: CalibrationTexts | None = None

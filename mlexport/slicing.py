@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlexport.bpe import sliced_tokenizer
 from mlexport.checkpoint import TRAINED_KEY
 from mlexport.errors import CutError
-from mlexport.model import FINAL_NORM, LAYER_TENSORS, TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, ModelConfig, SubModel
+from mlexport.kept import KeptTokens
+from mlexport.model import (
+    FINAL_NORM,
+    LAYER_TENSORS,
+    TABLE,
+    TABLE_LEFT,
+    TABLE_RIGHT,
+    Checkpoint,
+    ModelConfig,
+    SubModel,
+    TextFacts,
+)
 from mlexport.spec import SubModelSpec
 from mlexport.tensors import Float32, LazyTensor
-from mlexport.textfacts import AS_STORED
+from mlexport.textfacts import AS_STORED, TOKENIZER
+from mlexport.weights import read_json
+
+
+def spec_of(
+    checkpoint: Checkpoint, *, layers: int | None, vocabulary: KeptTokens | None, rank: int | None, dim: int | None
+) -> SubModelSpec:
+    """The cut of these numbers; what is None stays whole."""
+    config = checkpoint.config
+    return SubModelSpec(
+        layers=config.layers if layers is None else layers,
+        vocab=None if vocabulary is None else vocabulary.count,
+        rank=rank,
+        dim=config.hidden if dim is None else dim,
+    )
 
 
 def cut(
@@ -22,30 +49,38 @@ def cut(
     spec: SubModelSpec,
     *,
     allow_untrained: bool = False,
+    vocabulary: KeptTokens | None = None,
     shape: tuple[int, int] | None = None,
 ) -> SubModel:
     """The sub-model of a spec.
 
     Depth keeps the first layers and the final norm; rank takes U[:, :r] @ V[:r]; dim zeroes the final norm past
-    `dim`, so that the pooled vector's first numbers are what truncation before normalising gives.
+    `dim`, so that the pooled vector's first numbers are what truncation before normalising gives. A vocabulary
+    slice takes rows of the table (of U, in a rank cut), and the tokenizer that they leave.
 
     Args:
+        vocabulary: the tokens that `spec.vocab` counts, closed under merges (see `mlexport.bpe.closed`).
         shape: fixed (batch, tokens): longer texts are cut to these tokens, as any over-long text is.
 
     Raises:
         CutError: a number outside the checkpoint, or a cut that was not trained and was not allowed.
     """
+    _check_vocabulary(checkpoint, spec, vocabulary)
     untrained = _check(checkpoint, spec)
     if untrained and not allow_untrained:
         raise CutError(f"{untrained[0]}. Choose a trained one, or pass --allow-untrained")
     if shape is not None:
         checkpoint = shortened(checkpoint, shape[1])
-    config = _cut_config(checkpoint, spec)
+    config = _cut_config(checkpoint, spec, vocabulary)
     names = [TABLE, *(name.format(n) for n in range(spec.layers) for name in LAYER_TENSORS), FINAL_NORM]
     tensors = {name: checkpoint.tensors[name] for name in names}
     factors = _factors(checkpoint, spec.rank)
+    if factors is not None and vocabulary is not None:
+        factors = (vocabulary.gathered(factors[0]), factors[1])
     if factors is not None:
         tensors[TABLE] = _product(*factors)
+    elif vocabulary is not None:
+        tensors[TABLE] = vocabulary.gathered(tensors[TABLE])
     tensors[FINAL_NORM] = _truncated(tensors[FINAL_NORM], spec.dim)
     return SubModel(
         checkpoint=checkpoint,
@@ -53,10 +88,39 @@ def cut(
         config=config,
         tensors=tensors,
         factors=factors,
+        vocabulary=vocabulary,
+        text=_text(checkpoint, vocabulary),
+        tokenizer=_tokenizer(checkpoint, vocabulary),
         shape=shape,
         untrained=untrained,
         notes=_notes(checkpoint, spec, shape),
     )
+
+
+def _tokenizer(checkpoint: Checkpoint, vocabulary: KeptTokens | None) -> Callable[[], dict[str, Any]]:
+    """Read when asked for: a large vocabulary takes a hundred MB as JSON."""
+    path = checkpoint.folder / TOKENIZER
+    if vocabulary is None:
+        return lambda: read_json(path)
+    return lambda: sliced_tokenizer(read_json(path), vocabulary)
+
+
+def _text(checkpoint: Checkpoint, vocabulary: KeptTokens | None) -> TextFacts:
+    text = checkpoint.text
+    if vocabulary is None:
+        return text
+    new_ids = vocabulary.new_ids()
+    return replace(text, end_id=new_ids[text.end_id], pad_id=new_ids[text.pad_id])
+
+
+def _check_vocabulary(checkpoint: Checkpoint, spec: SubModelSpec, vocabulary: KeptTokens | None) -> None:
+    """The tokens are those that the spec counts, and of this checkpoint."""
+    count = None if vocabulary is None else vocabulary.count
+    if spec.vocab != count:
+        raise CutError(f"cut {spec.name} needs a vocabulary of {spec.vocab or 'all'} tokens, got {count or 'all'}")
+    rows = checkpoint.config.vocabulary
+    if vocabulary is not None and vocabulary.rows != rows:
+        raise CutError(f"the vocabulary was cut from a table of {vocabulary.rows} rows, this checkpoint has {rows}")
 
 
 def _check(checkpoint: Checkpoint, spec: SubModelSpec) -> tuple[str, ...]:
@@ -108,8 +172,8 @@ def _notes(checkpoint: Checkpoint, spec: SubModelSpec, shape: tuple[int, int] | 
     return tuple(notes)
 
 
-def _cut_config(checkpoint: Checkpoint, spec: SubModelSpec) -> ModelConfig:
-    """config.json of the cut: fewer layers, also in layer_types (transformers 5 compares the two)."""
+def _cut_config(checkpoint: Checkpoint, spec: SubModelSpec, vocabulary: KeptTokens | None) -> ModelConfig:
+    """config.json of the cut: fewer layers, also in layer_types (transformers 5 compares the two); new token ids."""
     raw = dict(checkpoint.config.raw)
     raw["num_hidden_layers"] = spec.layers
     kinds = raw.get("layer_types")
@@ -121,7 +185,20 @@ def _cut_config(checkpoint: Checkpoint, spec: SubModelSpec) -> ModelConfig:
         "ranks": [],
         "dims": [n for n in checkpoint.trained_dims if n <= spec.dim],
     }
-    return replace(checkpoint.config, layers=spec.layers, raw=raw)
+    if vocabulary is None:
+        return replace(checkpoint.config, layers=spec.layers, raw=raw)
+    new_ids = vocabulary.new_ids()
+    raw["vocab_size"] = vocabulary.count
+    for key in [key for key in raw if key.endswith("_token_id")]:
+        raw[key] = _renumbered(raw[key], new_ids)
+    return replace(checkpoint.config, layers=spec.layers, vocabulary=vocabulary.count, raw=raw)
+
+
+def _renumbered(value: object, new_ids: Mapping[int, int]) -> object:
+    """The new id of one, or of each in a list; None for a token that is gone."""
+    if isinstance(value, list):
+        return [new_ids[old] for old in value if old in new_ids]
+    return new_ids.get(value) if isinstance(value, int) else value
 
 
 def _truncated(norm: LazyTensor, dim: int) -> LazyTensor:

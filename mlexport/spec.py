@@ -8,28 +8,31 @@ from enum import StrEnum
 
 from mlexport.errors import UsageError
 
-_NAME = re.compile(r"L(?P<layers>\d+)(?:-R(?P<rank>\d+))?-D(?P<dim>\d+)")
+_NAME = re.compile(r"L(?P<layers>\d+)(?:-V(?P<vocab>\d+))?(?:-R(?P<rank>\d+))?-D(?P<dim>\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubModelSpec:
-    """A point of the 3D-Matryoshka cube.
+    """A point of the 3D-Matryoshka cube, and how much of the vocabulary is left.
 
     Attributes:
         layers: decoder layers kept, from the first.
+        vocab: tokens kept; None keeps every row of the table.
         rank: columns of U and rows of V kept; None keeps the checkpoint's own folded table.
         dim: numbers of the pooled vector kept, before normalisation.
     """
 
     layers: int
+    vocab: int | None = None
     rank: int | None
     dim: int
 
     @property
     def name(self) -> str:
-        """Short name, such as L8-R128-D128, or L8-D128 with the whole table."""
+        """Short name, such as L8-V32000-R128-D128, or L8-D128 with the whole table."""
+        vocab = "" if self.vocab is None else f"-V{self.vocab}"
         rank = "" if self.rank is None else f"-R{self.rank}"
-        return f"L{self.layers}{rank}-D{self.dim}"
+        return f"L{self.layers}{vocab}{rank}-D{self.dim}"
 
     @classmethod
     def parse(cls, name: str) -> SubModelSpec:
@@ -40,9 +43,9 @@ class SubModelSpec:
         """
         match = _NAME.fullmatch(name)
         if match is None:
-            raise UsageError(f"'{name}' is not a cut: expected a name such as L8-R128-D128 or L8-D128")
-        rank = match["rank"]
-        return cls(layers=int(match["layers"]), rank=None if rank is None else int(rank), dim=int(match["dim"]))
+            raise UsageError(f"'{name}' is not a cut: expected a name such as L8-V32000-R128-D128 or L8-D128")
+        vocab, rank = (None if match[axis] is None else int(match[axis]) for axis in ("vocab", "rank"))
+        return cls(layers=int(match["layers"]), vocab=vocab, rank=rank, dim=int(match["dim"]))
 
 
 class Target(StrEnum):

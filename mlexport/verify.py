@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mlexport import runtime
+from mlexport import child, runtime
 from mlexport.artifact import IDS, VerifyReport
-from mlexport.errors import MlexportError, UsageError, VerificationError, missing_extra
+from mlexport.child import Answers
+from mlexport.errors import UsageError, VerificationError, missing_extra
+from mlexport.kept import SplitChange
 from mlexport.model import TABLE, SubModel
 from mlexport.probes import PROBES, SAMPLE_NAMES, Probe, over_long
 from mlexport.spec import Target
-from mlexport.tensors import Float32
 
 MODES = ("full", "sample", "off")
 # An over-long text at the whole context would take minutes on the longest models
@@ -89,16 +87,6 @@ class _Choice:
     not_checked: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answers:
-    """Token ids and vectors, float32 [texts, dim], of one side."""
-
-    ids: Sequence[Sequence[int]]
-    vectors: Float32
-    source: str
-    largest_residual: float | None = None
-
-
 class Reference:
     """transformers' vectors of the probe texts for one cut, computed by a child process beside other work.
 
@@ -112,7 +100,7 @@ class Reference:
     def __init__(self, sub: SubModel, mode: str) -> None:
         self.sub, self.mode = sub, parse_mode(mode)
         self._child: subprocess.Popen[bytes] | None = None
-        self._answers: _Answers | None = None
+        self._answers: Answers | None = None
 
     def __enter__(self) -> Reference:
         """Start the child.
@@ -123,13 +111,11 @@ class Reference:
         """
         if self.mode != "off":
             self.choice = _choose(self.sub, self.mode)
-            self._work = tempfile.TemporaryDirectory(prefix="mlexport-verify-")
             stream = self.mode == "sample"
-            try:
-                self._child = _start_reference(self.sub, self.choice, Path(self._work.name), stream=stream)
-            except MlexportError:
-                self._work.cleanup()
-                raise
+            _check(self.sub, stream=stream)
+            self._work = tempfile.TemporaryDirectory(prefix="mlexport-verify-")
+            texts = [probe.text for probe in self.choice.probes]
+            self._child = child.start(self.sub, texts, Path(self._work.name), stream=stream)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,7 +125,7 @@ class Reference:
             self._child.wait()
             self._work.cleanup()
 
-    def answers(self) -> _Answers:
+    def answers(self) -> Answers:
         """Ids and vectors; the first call waits for the child.
 
         Raises:
@@ -147,7 +133,7 @@ class Reference:
         """
         if self._answers is None:
             assert self._child is not None
-            self._answers = _finish_reference(self._child, Path(self._work.name))
+            self._answers = child.finish(self._child, Path(self._work.name))
         return self._answers
 
 
@@ -181,12 +167,12 @@ def verify(
     if reference.mode == "off":
         return _not_verified(threshold)
     sub, texts = reference.sub, [probe.text for probe in reference.choice.probes]
-    embedder = runtime.load(target, folder, model_file, sub.checkpoint.text, sub.spec.dim, takes=takes)
+    embedder = runtime.load(target, folder, model_file, sub.text, sub.spec.dim, takes=takes)
     try:
-        artifact = _Answers(ids=embedder.token_ids(texts), vectors=embedder.embed(texts), source=target)
+        artifact = Answers(ids=embedder.token_ids(texts), vectors=embedder.embed(texts), source=target)
     finally:
         embedder.close()
-    return _compare(reference.choice, artifact, reference.answers(), threshold)
+    return _compare(reference.choice, artifact, reference.answers(), threshold, sliced=sub.vocabulary is not None)
 
 
 def _not_verified(threshold: Threshold) -> VerifyReport:
@@ -219,46 +205,13 @@ def _choose(sub: SubModel, mode: str) -> _Choice:
     return _Choice(mode=mode, probes=probes, not_checked=tuple(not_checked))
 
 
-def _start_reference(sub: SubModel, choice: _Choice, work: Path, *, stream: bool) -> subprocess.Popen[bytes]:
+def _check(sub: SubModel, *, stream: bool) -> None:
+    """Refuse what the reference cannot do, before anything is loaded."""
     for module in ("torch", "transformers"):
         if find_spec(module) is None:
             raise missing_extra(module, "torch", "verification (or pass --verify off)")
     if not stream:
         _check_memory(sub)
-    request = {
-        "folder": str(sub.checkpoint.folder.resolve()),
-        "layers": sub.spec.layers,
-        "rank": sub.spec.rank,
-        "svd": sub.checkpoint.factors is None,
-        "dim": sub.spec.dim,
-        "end_id": sub.checkpoint.text.end_id,
-        "max_length": sub.checkpoint.text.max_length,
-        "texts": [probe.text for probe in choice.probes],
-        "stream": stream,
-    }
-    (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    command = [sys.executable, "-m", "mlexport.reference", str(work / "request.json"), str(work / "vectors.npz")]
-    # Passive: threads that spin while they wait would slow the artifact's own runtime, which works beside
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-    with (work / "stderr").open("wb") as stderr:
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
-
-
-def _finish_reference(child: subprocess.Popen[bytes], work: Path) -> _Answers:
-    code = child.wait()
-    if code != 0:
-        lines = (work / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "nothing on its standard error"
-        raise VerificationError(f"the transformers reference stopped with exit code {code}: {last}")
-    with np.load(work / "vectors.npz") as found:
-        ends = np.cumsum(found["lengths"])[:-1]
-        ids = [part.tolist() for part in np.split(found["ids"], ends)]
-        largest = float(found["largest"])
-        return _Answers(ids=ids, vectors=found["vectors"], source=str(found["versions"]), largest_residual=largest)
 
 
 def _check_memory(sub: SubModel) -> None:
@@ -268,8 +221,9 @@ def _check_memory(sub: SubModel) -> None:
         return
     facts = dict(line.split(":") for line in meminfo.read_text().splitlines())
     free = int(facts["MemAvailable"].split()[0]) * 1024
-    # float32 weights, and once more the table while it is replaced
-    needed = 4 * (sum(tensor.size for tensor in sub.tensors.values()) + sub.tensors[TABLE].size)
+    # float32 weights, and once more the table while it is replaced; a vocabulary slice's reference has it whole
+    body = sum(tensor.size for name, tensor in sub.tensors.items() if name != TABLE)
+    needed = 4 * (body + 2 * sub.checkpoint.tensors[TABLE].size)
     if needed > MEMORY_SHARE * free:
         raise VerificationError(
             f"full verification needs about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: "
@@ -277,7 +231,9 @@ def _check_memory(sub: SubModel) -> None:
         )
 
 
-def _compare(choice: _Choice, artifact: _Answers, reference: _Answers, threshold: Threshold) -> VerifyReport:
+def _compare(
+    choice: _Choice, artifact: Answers, reference: Answers, threshold: Threshold, *, sliced: bool
+) -> VerifyReport:
     norms = np.linalg.norm(artifact.vectors, axis=1) * np.linalg.norm(reference.vectors, axis=1)
     cosines = (artifact.vectors.astype(np.float64) * reference.vectors).sum(axis=1) / np.maximum(norms, 1e-30)
     # A NaN anywhere counts as the worst there is
@@ -293,9 +249,26 @@ def _compare(choice: _Choice, artifact: _Answers, reference: _Answers, threshold
         mean_cosine=mean,
         min_cosine=lowest,
         threshold=asdict(threshold),
-        worst_text=f"{worst.name}: {worst.text}"[:80],
+        worst_text=_shown(worst),
         token_mismatches=sum(mismatches),
         largest_residual=reference.largest_residual,
         reference=f"{reference.source}, float32, checkpoint cut by hand, texts one at a time",
         not_checked=choice.not_checked,
+        split_change=_split_change(choice, reference.changed) if sliced else None,
     )
+
+
+def _split_change(choice: _Choice, changed: Mapping[int, float]) -> SplitChange:
+    if not changed:
+        return SplitChange(texts=0, mean_cosine=None, min_cosine=None, worst_text="")
+    worst = min(changed, key=lambda text: changed[text])
+    return SplitChange(
+        texts=len(changed),
+        mean_cosine=sum(changed.values()) / len(changed),
+        min_cosine=changed[worst],
+        worst_text=_shown(choice.probes[worst]),
+    )
+
+
+def _shown(probe: Probe) -> str:
+    return f"{probe.name}: {probe.text}"[:80]

@@ -181,3 +181,16 @@ def test_blocks_are_onnxruntimes(bits: int) -> None:
     quantise(theirs, np.ascontiguousarray(rows.T), their_scales, zero_points, 32, 6, 128, True)
     assert np.allclose(their_scales, scales, rtol=1e-6)
     assert (theirs == values).mean() > 0.999
+
+
+def test_int8_vectors_do_not_depend_on_the_texts_beside_them(tmp_path: Path) -> None:
+    """One scale serves the whole batch, but each token's numbers are brought to the same size before."""
+    out = tmp_path / "o"
+    sub, file = write_onnx(Path("demo"), out, "L8-D128", "int8")
+    rows = OrtEmbedder(out, str(file.relative_to(out)), sub.checkpoint.text, 128).token_ids(
+        [probe.text for probe in PROBES]
+    )
+    run = in_ort(file)
+    alone = np.concatenate([run(*padded([row], "right")) for row in rows])
+    together = run(*padded(rows, "right"))
+    assert (alone * together).sum(axis=1).min() >= 0.9999

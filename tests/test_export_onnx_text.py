@@ -149,6 +149,6 @@ def test_a_tokenizer_that_the_operator_gets_wrong_is_refused(
     assert not (tmp_path / "o").exists()
 
 
-def test_text_in_is_for_onnx_alone(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--text-in is for target onnx, not for gguf"):
+def test_text_in_is_for_graphs_alone(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--text-in is for targets onnx and openvino, not for gguf"):
         written.sliced(model, tmp_path / "o", targets=("gguf", "onnx"), text_in=True)

@@ -49,6 +49,7 @@ def test_a_right_artifact_passes_on_every_probe(sub: SubModel, artifact: Path) -
     assert report.min_cosine is not None
     assert report.min_cosine >= 0.99999
     assert report.token_mismatches == 0
+    assert report.split_change is None
     assert "transformers" in report.reference
 
 

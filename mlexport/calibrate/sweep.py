@@ -24,7 +24,7 @@ from mlexport.quantize.sites import SITES
 from mlexport.spec import Target
 
 Float64 = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-# The scheme whose products take their inputs in int8 too, one scale for all
+# The scheme whose products take their inputs in int8 too
 _DYNAMIC = "int8"
 
 
@@ -114,9 +114,7 @@ class Sweep:
 
 
 def _in_int8(_module: torch.nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """ONNX's DynamicQuantizeLinear, restored: 256 levels from the smallest to the largest number, 0 among them."""
-    x = arguments[0]
-    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
-    scale = (high - low) / 255 or 1.0
-    zero = round(-low / scale)
-    return ((torch.clamp(torch.round(x / scale) + zero, 0, 255) - zero) * scale,)
+    """Inputs in int8 with a scale for each token, restored: what target onnx's int8 products see."""
+    [x] = arguments
+    largest = x.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    return (torch.round(x / largest * 127) / 127 * largest,)

@@ -29,6 +29,24 @@ def slice_command(
     dim: Annotated[
         int | None, typer.Option("--dim", metavar="D", help="Numbers of a vector kept; all by default.")
     ] = None,
+    vocab: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vocab",
+            metavar="TOKENS",
+            help="Part of the vocabulary kept: 32000 (the first ones), scripts:Latn,Cyrl (Unicode scripts; digits and "
+            "punctuation too unless -digits, -punctuation are in the list, emoji if it is), or corpus:FILE (what its "
+            "texts use); together by repeating. The bytes, special tokens and prompts always stay.",
+        ),
+    ] = None,
+    vocab_coverage: Annotated[
+        float | None,
+        typer.Option(
+            "--vocab-coverage",
+            metavar="SHARE",
+            help="Of a corpus's tokens, the share that stays, the most frequent first, such as 0.999; all by default.",
+        ),
+    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,7 +76,7 @@ def slice_command(
         bool, typer.Option("--allow-untrained", help="Allow a cut that was not trained.")
     ] = False,
     text_in: Annotated[
-        bool, typer.Option("--text-in", help="With target onnx: a second file, tokenizer inside, that takes strings.")
+        bool, typer.Option("--text-in", help="A second file, tokenizer inside, that takes strings (onnx, openvino).")
     ] = False,
     static: Annotated[
         str | None,
@@ -95,6 +113,7 @@ def slice_command(
     \b
     mlexport slice --layers 8 --dim 128 --target gguf --out out/demo
     mlexport slice -m codefuse-ai/ML-Embed-0.6B --layers 8 --rank 256 -t gguf,hf
+    mlexport slice --layers 8 --vocab scripts:Latn,Cyrl --vocab 4000
     mlexport slice --layers 4 --precision int4 --dry-run
     mlexport slice --layers 8 --precision int4 --calibrate builtin
     mlexport slice --layers 8 --target onnx --precision auto --min-cosine 0.99
@@ -109,6 +128,8 @@ def slice_command(
         layers=layers,
         rank=rank,
         dim=dim,
+        vocab=vocab or (),
+        vocab_coverage=vocab_coverage,
         targets=_names(target or ["gguf"]),
         precisions=_names(precision or []),
         table_precision=table_precision,

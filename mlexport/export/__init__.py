@@ -12,7 +12,7 @@ from mlexport.model import SubModel
 from mlexport.spec import Target
 
 _MODULES = {Target.HF: "huggingface", Target.GGUF: "gguf", Target.ONNX: "onnx", Target.OPENVINO: "openvino"}
-_TEXT_MODULES = {Target.ONNX: "onnx.text"}
+_TEXT_MODULES = {Target.ONNX: "onnx.text", Target.OPENVINO: "openvino_text"}
 
 
 class Exporter(Protocol):

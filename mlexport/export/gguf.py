@@ -16,7 +16,6 @@ from mlexport.model import FINAL_NORM, TABLE, SubModel
 from mlexport.quantize.ggml import GGML_TYPES, packed
 from mlexport.quantize.plan import BLOCKS
 from mlexport.textfacts import TOKENIZER
-from mlexport.weights import read_json
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -167,16 +166,15 @@ def _add_facts(writer: GGUFWriter, sub: SubModel, precision: str) -> None:
     # the final norm is zero past dim instead, and these keys only tell
     writer.add_string("mlexport.spec", sub.spec.name)
     writer.add_uint32("mlexport.dim", sub.spec.dim)
-    for name, prompt in checkpoint.text.prompts.items():
+    for name, prompt in sub.text.prompts.items():
         writer.add_string(f"mlexport.prompt.{name}", prompt)
 
 
 def _add_tokenizer(writer: GGUFWriter, sub: SubModel) -> None:
-    path = sub.checkpoint.folder / TOKENIZER
-    data = read_json(path)
-    _check_tokenizer(data, path)
+    data = sub.tokenizer()
+    _check_tokenizer(data, sub.checkpoint.folder / TOKENIZER)
     tokens, kinds = _tokens(data, sub.config.vocabulary)
-    text = sub.checkpoint.text
+    text = sub.text
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)

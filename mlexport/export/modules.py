@@ -36,7 +36,7 @@ def write_modules(sub: SubModel, folder: Path, width: int) -> None:
     write_json(folder / "1_Pooling" / "config.json", pooling | dict.fromkeys(_OTHER_POOLING, False))
     write_json(
         folder / "sentence_bert_config.json",
-        {"max_seq_length": sub.checkpoint.text.max_length, "do_lower_case": False},
+        {"max_seq_length": sub.text.max_length, "do_lower_case": False},
     )
     if dim < width:
         _write_dense(folder / "2_Dense", width, dim)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mlexport.artifact import IDS, Artifact, Manifest, TensorPlan, Variant, VerifyReport
 from mlexport.report.console import heading, line, megabytes, millions, show_prompts
+from mlexport.report.vocabulary import show_split_change, show_vocabulary
 from mlexport.results import Sizes, SlicePlan, SliceResult, Step, manifest_sizes
 from mlexport.spec import SubModelSpec
 
@@ -41,6 +42,7 @@ def show_plan(console: Console, plans: Sequence[SlicePlan], *, tensors: bool) ->
         # A file that takes text has the tensors of the one that takes ids
         chosen = [variant for variant in plan.variants if variant.takes == IDS]
         _show_sizes(console, plan.before, {variant.name: variant.sizes for variant in chosen})
+        show_vocabulary(console, plan.vocabulary)
         for variant in chosen:
             if len(chosen) > 1:
                 heading(console, variant.name)
@@ -86,6 +88,7 @@ def _show_artifact_body(console: Console, manifest: Manifest) -> None:
     origin = "as in the checkpoint" if spec.rank is None else f"cut to rank {spec.rank}"
     names = ", ".join(variant.precision for variant in by_ids)
     line(console, "precision", f"{names}; table {origin}" + ("" if own is None else f", in {own}"))
+    show_vocabulary(console, manifest.vocabulary)
     _show_reports(console, {variant.name: variant.verification for variant in manifest.variants})
     for variant in by_ids:
         _show_calibration(console, variant)
@@ -131,6 +134,7 @@ def _show_reports(console: Console, reports: Mapping[str, VerifyReport]) -> None
     if first.mean_cosine is not None:
         differ = max(report.token_mismatches for report in reports.values())
         line(console, "token ids", f"differ in {differ} of {first.texts} texts")
+        show_split_change(console, first.split_change, first.texts)
         if first.largest_residual is not None:
             line(console, "residual", f"at most {first.largest_residual:,.0f} between layers (f16 ends at 65,504)")
         line(console, "reference", first.reference)

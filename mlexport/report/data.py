@@ -37,6 +37,7 @@ def plan_data(plan: SlicePlan) -> Data:
         "before": sizes_data(plan.before),
         "untrained": list(plan.sub.untrained),
         "notes": list(plan.sub.notes),
+        "vocabulary": None if plan.vocabulary is None else asdict(plan.vocabulary),
         "variants": [
             {
                 "name": variant.name,

@@ -19,6 +19,7 @@ _RUNTIMES = {
     (Target.ONNX, IDS): ("ort", "OrtEmbedder"),
     (Target.ONNX, TEXT): ("ort_text", "OrtTextEmbedder"),
     (Target.OPENVINO, IDS): ("openvino", "OpenVinoEmbedder"),
+    (Target.OPENVINO, TEXT): ("openvino_text", "OpenVinoTextEmbedder"),
 }
 
 

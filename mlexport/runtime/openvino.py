@@ -27,24 +27,33 @@ if TYPE_CHECKING:
 OUTPUT = "sentence_embedding"
 
 
+def compiled_model(path: Path) -> ov.CompiledModel:
+    """An IR compiled for the CPU.
+
+    Raises:
+        MissingExtraError: openvino is not installed.
+        ArtifactError: OpenVINO refuses the file.
+    """
+    try:
+        import openvino as ov  # noqa: PLC0415
+    except ImportError:
+        raise missing_extra("openvino", "openvino", "target openvino") from None
+    _check_start(path)
+    core = ov.Core()
+    try:
+        model = core.read_model(path)
+        return core.compile_model(model, "CPU", _settings(model))
+    except RuntimeError as error:
+        raise ArtifactError(f"{path} is refused by OpenVINO: {_reason(error)}") from None
+
+
 class OpenVinoEmbedder:
     """An IR (.xml, its .bin beside it) and the tokenizer of its folder; texts of like length run together."""
 
     def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int) -> None:
-        try:
-            import openvino as ov  # noqa: PLC0415
-        except ImportError:
-            raise missing_extra("openvino", "openvino", "target openvino") from None
         self.encoder = TextEncoder(folder, text)
         self.text, self.dim = text, dim
-        path = folder / model_file
-        _check_start(path)
-        core = ov.Core()
-        try:
-            model = core.read_model(path)
-            self.compiled = core.compile_model(model, "CPU", _settings(model))
-        except RuntimeError as error:
-            raise ArtifactError(f"{path} is refused by OpenVINO: {_reason(error)}") from None
+        self.compiled = compiled_model(folder / model_file)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids by tokenizer.json, cut to the longest text with the end token last."""

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mlexport.export.onnx.builder import ORT_DOMAIN, Builder, Value
-from mlexport.export.onnx.matmul import matmul
+from mlexport.export.onnx.matmul import products
 from mlexport.export.onnx.stream import Weight
 from mlexport.export.onnx.table import embed
 from mlexport.model import FINAL_NORM, ModelConfig
@@ -121,25 +121,21 @@ class EmbedderGraph:
         b, c = self.b, self.config
         b.scope(f"layers.{layer}/attention")
         normed, x = self._add_norm(x, delta, f"layers.{layer}.input_layernorm.weight")
-        qkv = self._product(layer, normed, "self_attn", ("q_proj", "k_proj", "v_proj"))
-        widths = [c.heads * c.head_dim, c.kv_heads * c.head_dim, c.kv_heads * c.head_dim]
-        query, key, value = b.ops("Split", qkv, b.const(widths), axis=1, outputs=3)
+        query, key, value = self._products(layer, normed, "self_attn", ("q_proj", "k_proj", "v_proj"))
         query = self._head_norm(layer, "q_norm", query, self.heads_shape)
         key = self._head_norm(layer, "k_norm", key, self.kv_shape)
         mixed = self._attention(query, key, b.op("Reshape", value, self.kv_shape))
         mixed = b.op("Reshape", mixed, b.const([-1, c.heads * c.head_dim]))
-        return self._mlp(layer, x, self._product(layer, mixed, "self_attn", ("o_proj",)))
+        return self._mlp(layer, x, *self._products(layer, mixed, "self_attn", ("o_proj",)))
 
     def _last_layer(self, layer: int, x: Value, delta: Value | None) -> Value:
         """Keys and values of every token; query, output projection and MLP of the pooled one: [batch, hidden]."""
         b, c = self.b, self.config
         b.scope(f"layers.{layer}/attention")
         normed, x = self._add_norm(x, delta, f"layers.{layer}.input_layernorm.weight")
-        keys_values = self._product(layer, normed, "self_attn", ("k_proj", "v_proj"))
-        width = c.kv_heads * c.head_dim
-        key, value = b.ops("Split", keys_values, b.const([width, width]), axis=1, outputs=2)
+        key, value = self._products(layer, normed, "self_attn", ("k_proj", "v_proj"))
         rows = self._pooled_rows()
-        query = self._product(layer, b.op("Gather", normed, rows, axis=0), "self_attn", ("q_proj",))
+        [query] = self._products(layer, b.op("Gather", normed, rows, axis=0), "self_attn", ("q_proj",))
         query = self._head_norm(layer, "q_norm", query, b.const([-1, 1, c.heads * c.head_dim]))
         query = self._rotary(query, c.heads, self.end)
         key = self._rotary(self._head_norm(layer, "k_norm", key, self.kv_shape), c.kv_heads, self.positions)
@@ -148,7 +144,7 @@ class EmbedderGraph:
         value = b.op("Reshape", value, self.kv_shape)
         mixed = self._attend(query, key, value, seen)
         mixed = b.op("Reshape", mixed, b.const([-1, c.heads * c.head_dim]))
-        delta = self._product(layer, mixed, "self_attn", ("o_proj",))
+        [delta] = self._products(layer, mixed, "self_attn", ("o_proj",))
         return b.op("Add", *self._mlp(layer, b.op("Gather", x, rows, axis=0), delta))
 
     def _pooled_rows(self) -> Value:
@@ -162,10 +158,10 @@ class EmbedderGraph:
         b = self.b
         b.scope(f"layers.{layer}/mlp")
         normed, x = self._add_norm(x, delta, f"layers.{layer}.post_attention_layernorm.weight")
-        both = self._product(layer, normed, "mlp", ("gate_proj", "up_proj"))
-        gate, up = b.ops("Split", both, b.const([self.config.mlp, self.config.mlp]), axis=1, outputs=2)
+        gate, up = self._products(layer, normed, "mlp", ("gate_proj", "up_proj"))
         hidden = b.op("Mul", b.op("Mul", gate, b.op("Sigmoid", gate)), up)
-        return x, self._product(layer, hidden, "mlp", ("down_proj",))
+        [down] = self._products(layer, hidden, "mlp", ("down_proj",))
+        return x, down
 
     def _pooled(self, x: Value) -> list[Value]:
         """The outputs, from the pooled token's last residual, float32 [batch, hidden].
@@ -192,11 +188,9 @@ class EmbedderGraph:
         states.shape = ir.Shape(["batch", "sequence", self.source.dim])
         return [vector, states]
 
-    def _product(self, layer: int, x: Value, part: str, matrices: Sequence[str]) -> Value:
+    def _products(self, layer: int, x: Value, part: str, matrices: Sequence[str]) -> list[Value]:
         names = [f"layers.{layer}.{part}.{matrix}.weight" for matrix in matrices]
-        joined = f"layers.{layer}.{part}." + "_".join(matrix.removesuffix("_proj") for matrix in matrices)
-        tensors = [self.source.tensors[name] for name in names]
-        return matmul(self.b, x, tensors, self.source.schemes[names[0]], joined)
+        return products(self.b, x, [(self.source.tensors[name], self.source.schemes[name]) for name in names])
 
     def _norm(self, x: Value, name: str) -> Value:
         return self.b.op("RMSNormalization", x, self._vector(name), axis=-1, epsilon=self.config.eps)

@@ -1,12 +1,13 @@
 """Matrix products x · Wᵀ in each scheme: the nodes, and the tensors as they are streamed.
 
-Several matrices that read the same x (query, key and value; gate and up) are stored as one, rows one after the
-other: one product instead of three, and activations are quantised once.
+Matrices that read the same x (query, key and value; gate and up) stay apart: joined into one they cost a copy of
+the product to take it apart again, and could have only one scheme.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -21,17 +22,25 @@ from mlexport.tensors import Float32, LazyTensor
 
 # Activations in int8 inside MatMulNBits; without it the weights are restored to float32 for every product
 INT8_COMPUTE = 4
+_FLOAT = ir.DataType.FLOAT.value
 
 
-def matmul(builder: Builder, x: Value, tensors: Sequence[LazyTensor], scheme: str, name: str) -> Value:
-    """float32 [tokens, sum of rows] = x · [tensors]ᵀ.
+def products(builder: Builder, x: Value, matrices: Sequence[tuple[LazyTensor, str]]) -> list[Value]:
+    """float32 [tokens, rows] = x · Wᵀ for each matrix; for those in int8 x is quantised once.
 
     Args:
         x: float32 [tokens, columns].
-        tensors: matrices with the same columns.
-        scheme: a key of SCHEMES, the plan's.
+        matrices: W [rows, columns] and its scheme: "int8", or a key of SCHEMES.
     """
-    return SCHEMES[scheme](builder, x, tensors, name)
+    quantised: _Quantised | None = None
+    found = []
+    for tensor, scheme in matrices:
+        if scheme == "int8":
+            quantised = quantised or _quantised_rows(builder, x)
+            found.append(_int8(builder, quantised, [tensor], tensor.name))
+        else:
+            found.append(SCHEMES[scheme](builder, x, [tensor], tensor.name))
+    return found
 
 
 def _size(tensors: Sequence[LazyTensor]) -> tuple[int, int]:
@@ -65,14 +74,14 @@ def _float16(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: st
     weight = Weight(name=name, dtype=ir.DataType.FLOAT16, shape=_size(tensors), chunks=chunks)
     half = builder.op("Cast", x, to=ir.DataType.FLOAT16.value)
     product = builder.op("Gemm", half, builder.weight(weight), transB=1)
-    return builder.op("Cast", product, to=ir.DataType.FLOAT.value)
+    return builder.op("Cast", product, to=_FLOAT)
 
 
 def _stored_float16(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
     """f16 in the file, float32 in the product: OpenVINO decides what it computes in."""
     chunks = partial(_blocks, tensors, partial(_cast, np.float16))
     weight = Weight(name=name, dtype=ir.DataType.FLOAT16, shape=_size(tensors), chunks=chunks)
-    return builder.op("Gemm", x, builder.op("Cast", builder.weight(weight), to=ir.DataType.FLOAT.value), transB=1)
+    return builder.op("Gemm", x, builder.op("Cast", builder.weight(weight), to=_FLOAT), transB=1)
 
 
 def _int8_values(rows: Float32) -> Array:
@@ -93,12 +102,38 @@ def int8_weight(builder: Builder, tensors: Sequence[LazyTensor], name: str) -> t
     return builder.weight(values), builder.weight(scales)
 
 
-def _int8(builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Quantised:
+    """x ≈ row · scale · (values - zero): uint8 [tokens, columns], one scale and zero, and a float32 [tokens, 1]."""
+
+    values: Value
+    scale: Value
+    zero: Value
+    row: Value
+
+
+def _quantised_rows(builder: Builder, x: Value) -> _Quantised:
+    """Each token's numbers are divided by the largest of them, so that one scale suits every token.
+
+    With one scale for the numbers as they are, a token with large ones takes the precision of the others, and a
+    vector depends on the texts beside it: on the demo a mean cosine of .9988 for .9991.
+    """
+    b = builder
+    largest = b.op("ReduceMax", b.op("Abs", x), b.const([1]), keepdims=1)
+    row = b.op("Max", largest, b.const(np.finfo(np.float32).tiny, np.float32))
+    step, zero = b.const(1 / 127, np.float32), b.const(128, np.uint8)
+    values = b.op("QuantizeLinear", b.op("Div", x, row), step, zero)
+    # Times one, which is known only when it runs: ONNX Runtime multiplies two constants before it looks for what it
+    # can fuse, and then leaves the product, the cast and the scale apart (25.1 ms of the 8-layer cut for 24.2)
+    one = b.op("Cast", b.op("Greater", b.op("ReduceMax", row, keepdims=0), b.const(0.0, np.float32)), to=_FLOAT)
+    return _Quantised(values=values, scale=b.op("Mul", step, one), zero=zero, row=row)
+
+
+def _int8(builder: Builder, x: _Quantised, tensors: Sequence[LazyTensor], name: str) -> Value:
     weight, scale = int8_weight(builder, tensors, name)
-    quantised, x_scale, x_zero = builder.ops("DynamicQuantizeLinear", x, outputs=3)
-    product = builder.op("MatMulInteger", quantised, weight, x_zero)
-    product = builder.op("Cast", product, to=ir.DataType.FLOAT.value)
-    return builder.op("Mul", product, builder.op("Mul", x_scale, scale))
+    product = builder.op("MatMulInteger", x.values, weight, x.zero)
+    product = builder.op("Cast", product, to=_FLOAT)
+    return builder.op("Mul", builder.op("Mul", product, builder.op("Mul", x.scale, scale)), x.row)
 
 
 def _compressed(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
@@ -124,7 +159,7 @@ def _compressed(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequen
     restored = b.op("Mul", b.op("Cast", b.weight(weight), to=ir.DataType.FLOAT16.value), b.weight(scale))
     if blocks != 1:
         restored = b.op("Reshape", restored, b.const([rows, columns]))
-    return b.op("Gemm", x, b.op("Cast", restored, to=ir.DataType.FLOAT.value), transB=1)
+    return b.op("Gemm", x, b.op("Cast", restored, to=_FLOAT), transB=1)
 
 
 def _int8_half_scales(rows: Float32) -> Array:
@@ -175,7 +210,6 @@ def _nbits(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequence[La
 SCHEMES: dict[str, Callable[[Builder, Value, Sequence[LazyTensor], str], Value]] = {
     "f32": _float32,
     "f16": _float16,
-    "int8": _int8,
     **{name: partial(_nbits, GRAPH_SCHEMES[name]) for name in ("int8_b32", "int4_b32", "int4_b64", "int4_b128")},
     # For OpenVINO's front end; ONNX Runtime would restore these for every product
     "f16_stored": _stored_float16,

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mlexport.export.onnx.builder import Builder, Value
-from mlexport.export.onnx.matmul import matmul
+from mlexport.export.onnx.matmul import products
 from mlexport.export.onnx.stream import Array, Weight
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT
 from mlexport.quantize.blocks import block_rows
@@ -22,7 +22,8 @@ def embed(builder: Builder, ids: Value, tensors: Mapping[str, LazyTensor], schem
     if TABLE in tensors:
         return LOOKUPS[schemes[TABLE]](builder, ids, tensors[TABLE])
     found = LOOKUPS[schemes[TABLE_LEFT]](builder, ids, tensors[TABLE_LEFT])
-    return matmul(builder, found, [transposed(tensors[TABLE_RIGHT])], schemes[TABLE_RIGHT], TABLE_RIGHT)
+    [product] = products(builder, found, [(transposed(tensors[TABLE_RIGHT]), schemes[TABLE_RIGHT])])
+    return product
 
 
 def transposed(tensor: LazyTensor) -> LazyTensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,8 @@ from mlexport.export.onnx.builder import EXTENSIONS, Builder, Value
 from mlexport.export.onnx.graph import Options
 from mlexport.export.onnx.nfc import compose
 from mlexport.export.onnx.stream import write_model
+from mlexport.export.token_ids import compared_limit, require_equal_ids
 from mlexport.model import SubModel, TextFacts
-from mlexport.probes import PROBES, over_long
-from mlexport.textfacts import TOKENIZER
-from mlexport.weights import read_json
-
-# The cut is the same nodes at any length; ids of a text over 100000 tokens would take minutes to compare
-_LONGEST_COMPARED = 2048
-# Ids shown on each side of a difference
-_SHOWN = 6
 
 
 def write_text_in(
@@ -56,13 +50,13 @@ def write_text_in(
     for module, extra in (("onnxruntime", "onnx"), ("onnxruntime_extensions", "text")):
         if find_spec(module) is None:
             raise missing_extra(module.replace("_", "-"), extra, "--text-in")
-    tokenizer = read_json(sub.checkpoint.folder / TOKENIZER)
+    tokenizer = sub.tokenizer()
     name = Path(model).with_stem(f"{Path(model).stem}_text")
-    _require_equal_ids(tokenizer, sub.checkpoint.text, (folder / name).with_name("tokenizer.onnx"))
+    _require_equal_ids(tokenizer, sub.text, (folder / name).with_name("tokenizer.onnx"))
     graph = embedder_graph(sub, {row.name: row.scheme for row in plan})
     graph.options = Options(broadcast=False)
     graph.text = _text_input()
-    graph.ids, graph.mask = _tokens(graph.b, graph.text, tokenizer, sub.checkpoint.text)
+    graph.ids, graph.mask = _tokens(graph.b, graph.text, tokenizer, sub.text)
     _declare(graph.ids, "input_ids")
     _declare(graph.mask, "attention_mask")
     built = graph.build({"mlexport.spec": sub.spec.name, "mlexport.model": sub.checkpoint.name})
@@ -113,27 +107,11 @@ def _operator_files(tokenizer: Mapping[str, Any], facts: TextFacts) -> tuple[str
 
 def _require_equal_ids(tokenizer: Mapping[str, Any], facts: TextFacts, file: Path) -> None:
     """Compare the nodes' ids with tokenizer.json's on the probe texts; `file` is written for that, and removed."""
-    from tokenizers import Tokenizer  # noqa: PLC0415
-
-    limit = min(facts.max_length, _LONGEST_COMPARED)
-    probes = [*PROBES, over_long(limit)]
-    original = Tokenizer.from_str(json.dumps(tokenizer))
-    original.no_truncation()
-    original.no_padding()
     try:
-        write_tokenizer(tokenizer, facts, limit, file)
-        found = _run_tokenizer(file, [probe.text for probe in probes])
+        write_tokenizer(tokenizer, facts, compared_limit(facts), file)
+        require_equal_ids(tokenizer, facts, partial(_run_tokenizer, file))
     finally:
         file.unlink(missing_ok=True)
-    for probe, ids in zip(probes, found, strict=True):
-        expected = [*original.encode(probe.text, add_special_tokens=False).ids[: limit - 1], facts.end_id]
-        if ids != expected:
-            theirs, ours = _shown(expected, ids)
-            text = probe.text if len(probe.text) <= 40 else f"{probe.text[:40]}…"
-            raise ExportError(
-                f"--text-in is refused: of the probe text '{probe.name}' ({text!r}) the tokenizer inside the graph "
-                f"makes {ours}, tokenizer.json {theirs}. Leave --text-in out"
-            )
 
 
 def write_tokenizer(tokenizer: Mapping[str, Any], facts: TextFacts, limit: int, file: Path) -> None:
@@ -167,16 +145,3 @@ def _run_tokenizer(file: Path, texts: Sequence[str]) -> list[list[int]]:
         reason = " ".join(str(error).split())[-160:]
         raise ExportError(f"--text-in is refused: onnxruntime-extensions cannot run this tokenizer: {reason}") from None
     return [ids[0][mask[0] == 1].tolist() for ids, mask in runs]
-
-
-def _shown(expected: Sequence[int], found: Sequence[int]) -> tuple[str, str]:
-    """Both lists from shortly before where they part."""
-    pairs = zip(expected, found, strict=False)
-    place = next((i for i, (a, c) in enumerate(pairs) if a != c), min(len(expected), len(found)))
-    start = max(0, place - 1)
-
-    def part(ids: Sequence[int]) -> str:
-        shown = ", ".join(map(str, ids[start : start + _SHOWN]))
-        return f"[{'…, ' if start else ''}{shown}{', …' if start + _SHOWN < len(ids) else ''}]"
-
-    return part(expected), part(found)
