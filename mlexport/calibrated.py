@@ -17,9 +17,10 @@ from mlexport.errors import CalibrationError
 from mlexport.model import SubModel
 from mlexport.progress import Steps
 from mlexport.quantize.mixed import Choice, Problem, best_within, problem, questions, smallest_within
-from mlexport.quantize.plan import EXACT_SCHEMES, row_for
-from mlexport.results import Bound, Cost, Mixture, SlicePlan, VariantPlan, plan_sizes
-from mlexport.spec import AUTO, Target
+from mlexport.quantize.plan import row_for
+from mlexport.request import Bound
+from mlexport.results import Cost, Mixture, SlicePlan, VariantPlan, plan_sizes
+from mlexport.spec import AUTO, FLOAT_PRECISIONS, Target
 
 # Mixtures that are written and verified before the best of them is taken
 TRIES = 4
@@ -135,7 +136,7 @@ class _Maker:
         """The variant with its matrices rounded; unchanged where nothing is rounded."""
         if variant.mixture is not None:
             return self._mixture(variant, variant.mixture)
-        if {row.scheme for row in variant.rows} <= EXACT_SCHEMES:
+        if {row.scheme for row in variant.rows} <= FLOAT_PRECISIONS:
             return variant
         return self._rounded(variant)
 

@@ -21,7 +21,7 @@ from mlexport.artifact import (
     read_artifact,
     verify_files,
 )
-from mlexport.calibrate.texts import BUILTIN, read_calibration
+from mlexport.calibrate.texts import CalibrationTexts, read_calibration
 from mlexport.calibrated import calibrated, choose_mixture, sensitivity
 from mlexport.checkpoint import open_checkpoint
 from mlexport.commit import Build, building, check_target, require_space
@@ -32,7 +32,7 @@ from mlexport.places import folder_of, needed_bytes, source_of
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.error import table_error
 from mlexport.quantize.plan import plan_tensors
-from mlexport.request import CheckedRequest, SliceRequest, check
+from mlexport.request import BUILTIN_TEXTS, Bound, CheckedRequest, SliceRequest, check
 from mlexport.results import (
     CheckpointFacts,
     CutSize,
@@ -57,6 +57,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
     """
     checked = check(request)
     wanted = parse_vocabulary(request.vocab, request.vocab_coverage)
+    texts = None if checked.calibrate is None else read_calibration(checked.calibrate)
     steps = Steps(progress)
     with steps.step("load"):
         checkpoint = open_checkpoint(request.model)
@@ -67,7 +68,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, vocabulary=kept, shape=checked.shape)
     with steps.step("plan"):
         planned = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
-    variants = {target: _mixed(sub, target, found, checked, steps) for target, found in planned.items()}
+    variants = {target: _mixed(sub, target, found, (checked.bound, texts), steps) for target, found in planned.items()}
     return [
         SlicePlan(
             source=source_of(checkpoint, request.model),
@@ -83,7 +84,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
                 several=len(checked.targets) > 1,
             ),
             steps=tuple(steps.done),
-            texts=checked.texts,
+            texts=texts,
         )
         for target in checked.targets
     ]
@@ -96,7 +97,7 @@ def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_
         rows = (
             ()
             if precision == AUTO
-            else plan_tensors(sub, target, precision, checked.tables[target], weighted=checked.texts is not None)
+            else plan_tensors(sub, target, precision, checked.tables[target], weighted=checked.calibrate is not None)
         )
         ids = VariantPlan(
             precision=precision,
@@ -110,13 +111,18 @@ def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_
 
 
 def _mixed(
-    sub: SubModel, target: Target, variants: tuple[VariantPlan, ...], checked: CheckedRequest, steps: Steps
+    sub: SubModel,
+    target: Target,
+    variants: tuple[VariantPlan, ...],
+    asked: tuple[Bound, CalibrationTexts | None],
+    steps: Steps,
 ) -> tuple[VariantPlan, ...]:
     """The variants, those of precision "auto" with what the measured losses chose."""
-    if checked.texts is None or all(variant.precision != AUTO for variant in variants):
+    bound, texts = asked
+    if texts is None or all(variant.precision != AUTO for variant in variants):
         return variants
     with steps.step("sweep", sum(len(tensor.shape) == 2 for tensor in sub.tensors.values())):
-        mixture = choose_mixture(sub, target, checked.bound, checked.texts, steps.progress.advance)
+        mixture = choose_mixture(sub, target, bound, texts, steps.progress.advance)
     rows = mixture.choice.rows
     sizes = plan_sizes(sub.spec, rows)
     return tuple(replace(v, rows=rows, sizes=sizes, mixture=mixture) if v.precision == AUTO else v for v in variants)
@@ -279,7 +285,7 @@ def measure_sensitivity(request: SliceRequest, *, progress: Progress | None = No
     targets = [parse_target(name) for name in request.targets]
     if len(targets) != 1 or targets[0] is Target.HF:
         raise UsageError(f"sensitivity is measured for one target that quantises, got {', '.join(targets)}")
-    texts = read_calibration(request.calibrate or BUILTIN)
+    texts = read_calibration(request.calibrate or BUILTIN_TEXTS)
     steps = Steps(progress)
     with steps.step("load"):
         checkpoint = open_checkpoint(request.model)

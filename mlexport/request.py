@@ -6,14 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlexport.calibrate.texts import BUILTIN, CalibrationTexts, read_calibration
 from mlexport.errors import UsageError
-from mlexport.quantize.plan import EXACT_SCHEMES
-from mlexport.results import Bound
-from mlexport.spec import AUTO, Target, parse_shape, parse_size, parse_target, resolve_precision
+from mlexport.spec import AUTO, FLOAT_PRECISIONS, Target, parse_shape, parse_size, parse_target, resolve_precision
 
+# Calibration texts that are in the package
+BUILTIN_TEXTS = "builtin"
 # Formats that are graphs: a tokenizer can stand in front of them, and their shapes can be fixed
 _GRAPH_TARGETS = (Target.ONNX, Target.OPENVINO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What precision "auto" must meet: a mean cosine, a size of the model's files in bytes, or both."""
+
+    min_cosine: float | None
+    max_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +74,7 @@ class CheckedRequest:
         precisions: the formats' own names by target, each once.
         tables: the format's own name for the table alone; None leaves it to the precision.
         shape: fixed (batch, tokens), if asked for.
-        texts: calibration texts, if any.
+        calibrate: where calibration texts come from, if any are needed.
         bound: what precision "auto" must meet.
     """
 
@@ -75,7 +82,7 @@ class CheckedRequest:
     precisions: Mapping[Target, tuple[str, ...]]
     tables: Mapping[Target, str | None]
     shape: tuple[int, int] | None
-    texts: CalibrationTexts | None
+    calibrate: str | None
     bound: Bound
 
 
@@ -100,21 +107,21 @@ def check(request: SliceRequest) -> CheckedRequest:
         precisions=precisions,
         tables={t: None if table is None else resolve_precision(t, table) for t in targets},
         shape=None if request.static is None else parse_shape(request.static),
-        texts=_texts(request, precisions),
+        calibrate=_calibrate(request, precisions),
         bound=_bound(request, precisions),
     )
 
 
-def _texts(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> CalibrationTexts | None:
+def _calibrate(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> str | None:
     auto = any(AUTO in names for names in precisions.values())
     if request.calibrate is None and not auto:
         return None
     if Target.HF in precisions:
         raise UsageError("--calibrate is for targets that quantise, not for hf: leave one of them out")
-    if not auto and all(set(names) <= EXACT_SCHEMES for names in precisions.values()):
+    if not auto and all(set(names) <= FLOAT_PRECISIONS for names in precisions.values()):
         names = ", ".join(sorted(set().union(*precisions.values())))
         raise UsageError(f"--calibrate has nothing to round in {names}: choose int8, int4 or another integer precision")
-    return read_calibration(request.calibrate or BUILTIN)
+    return request.calibrate or BUILTIN_TEXTS
 
 
 def _bound(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> Bound:

@@ -12,6 +12,7 @@ from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.kept import VocabularyReport
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
 from mlexport.quantize.mixed import Choice, Problem
+from mlexport.request import Bound
 from mlexport.search import Hit
 from mlexport.spec import SubModelSpec, Target
 from mlexport.vocabulary import Chosen
@@ -75,14 +76,6 @@ class Step:
 
     name: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """What precision "auto" must meet: a mean cosine, a size of the model's files in bytes, or both."""
-
-    min_cosine: float | None
-    max_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,8 @@ PRECISIONS: dict[Target, dict[str, str]] = {
     },
 }
 
+# Numbers are rounded one by one, with no scale
+FLOAT_PRECISIONS = frozenset(("f32", "f16", "bf16"))
 # A mixture chosen from measured losses; of every target that quantises
 AUTO = "auto"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlexport.errors import UsageError
+from mlexport.request import BUILTIN_TEXTS
 from mlexport.search import DEFAULT_CORPUS, read_documents, read_texts
 
-BUILTIN = "builtin"
 # Sentences in 50 languages, written for this; the probes of verification are other ones
 _SENTENCES = Path(__file__).parent.parent / "data" / "calibration" / "texts.txt"
 # Documents of the evaluation set, evenly spread, and none of its queries: these are what retention is measured with
@@ -40,10 +40,10 @@ def read_calibration(source: str) -> CalibrationTexts:
     Raises:
         UsageError: missing, empty, or not such a file.
     """
-    if source == BUILTIN:
+    if source == BUILTIN_TEXTS:
         documents = [document.content for document in read_documents(DEFAULT_CORPUS)]
         sentences = [text.replace("\\n", "\n") for text in read_texts(_SENTENCES)]
-        return _found(BUILTIN, [*sentences, *spread(documents, _DOCUMENTS)])
+        return _found(BUILTIN_TEXTS, [*sentences, *spread(documents, _DOCUMENTS)])
     texts = [text for text in read_texts(Path(source)) if text.strip()]
     if not texts:
         raise UsageError(f"{source} holds no text to calibrate with: expected one text a line, 100 or more")

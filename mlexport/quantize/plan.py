@@ -28,8 +28,6 @@ BLOCKS: Mapping[str, tuple[int, int]] = {
     "iq4_xs": (256, 136),
     "iq4_nl": (32, 18),
 }
-# Numbers are rounded one by one, or not at all
-EXACT_SCHEMES = frozenset(("f32", "f16", "bf16"))
 # scheme -> (numbers that share a scale, whether it has no offset beside it)
 SCALES: Mapping[str, tuple[int, bool]] = {
     "q8_0": (32, True),
