@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast
 
+from mlexport.decode import decode
 from mlexport.errors import ArtifactError
+from mlexport.facts import AutoFacts, CalibrationFacts
 from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
 
@@ -43,63 +44,6 @@ class TensorPlan:
     reason: str
     block: int | None = None
     symmetric: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlier:
-    """Columns of a matrix, or of its input, far beyond the others.
-
-    Attributes:
-        kind: "weights" (largest number of a column) or "inputs" (root mean square on the calibration texts).
-        columns: the farthest, at most eight.
-        count: all of them.
-        largest: the farthest, in medians of all columns.
-    """
-
-    tensor: str
-    kind: str
-    columns: tuple[int, ...]
-    count: int
-    largest: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationFacts:
-    """What a variant was calibrated with.
-
-    Attributes:
-        name: "builtin", or the file's name.
-        sha256: of the texts used, each with a newline behind it.
-        texts, tokens: their number.
-        outliers: found in weights and inputs.
-    """
-
-    name: str
-    sha256: str
-    texts: int
-    tokens: int
-    outliers: tuple[Outlier, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutoFacts:
-    """How a mixture of precisions was chosen.
-
-    Attributes:
-        min_cosine: what the mean cosine had to reach; None where only the size was bounded.
-        max_bytes: what the model's files had to stay within; None where only the cosine was.
-        predicted_loss: 1 - mean cosine, as the sum of losses measured tensor by tensor on calibration text.
-        verified_loss: 1 - mean cosine on the texts of the verification.
-        tries: mixtures that were written and verified.
-        losses: the measured losses: tensor -> scheme -> 1 - mean cosine with only that tensor rounded.
-    """
-
-    min_cosine: float | None
-    max_bytes: int | None
-    predicted_loss: float
-    verified_loss: float
-    tries: int
-    losses: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +272,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _strict(cls: type, data: object, where: str, path: Path) -> object:
     try:
-        return _decode(cls, data, where)
+        return decode(cls, data, where)
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}") from None
 
@@ -347,41 +291,3 @@ def _check_file(folder: Path, entry: FileEntry) -> None:
         raise ArtifactError(
             f"{folder / path} has {size} bytes, the manifest says {entry.bytes}. Make the artifact again"
         )
-
-
-def _decode(hint: Any, value: object, where: str) -> object:
-    """The value as the annotation `hint` says, strictly: no key unknown or missing, no type converted.
-
-    `where` is the path inside the manifest. Raises ValueError with a line that names it.
-    """
-    origin, arguments = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
-        return _decode_fields(hint, value, where)
-    if origin in (types.UnionType, Union):
-        chosen = type(None) if value is None else next(a for a in arguments if a is not type(None))
-        return _decode(chosen, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    if hint is float and type(value) is int:
-        value = float(value)
-    # bool is an int to isinstance, but not in a manifest
-    if hint is object or type(value) is hint:
-        return value
-    wanted = {tuple: "list", Mapping: "object"}.get(origin, getattr(hint, "__name__", str(hint)))
-    raise ValueError(f"'{where}' is {type(value).__name__}, expected {wanted}")
-
-
-def _decode_fields(cls: Any, value: object, where: str) -> object:
-    prefix = f"{where}." if where else ""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"'{where}' is {type(value).__name__}, expected object")
-    names = [field.name for field in fields(cls)]
-    unknown = sorted(set(value) - set(names))
-    missing = [name for name in names if name not in value]
-    if unknown or missing:
-        wrong = f"unknown key '{prefix}{unknown[0]}'" if unknown else f"missing key '{prefix}{missing[0]}'"
-        raise ValueError(f"{wrong}: not written by this version of mlexport")
-    hints = get_type_hints(cls)
-    return cls(**{name: _decode(hints[name], value[name], f"{prefix}{name}") for name in names})

@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 
 from mlexport import export
 from mlexport import verify as verification
-from mlexport.artifact import AutoFacts, VerifyReport
+from mlexport.artifact import VerifyReport
 from mlexport.calibrate.run import Rounded, measure_losses, round_on_text
 from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.errors import CalibrationError
+from mlexport.facts import AutoFacts
 from mlexport.model import SubModel
 from mlexport.progress import Steps
 from mlexport.quantize.mixed import Choice, Problem, best_within, problem, questions, smallest_within

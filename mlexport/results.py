@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-from mlexport.artifact import IDS, Artifact, AutoFacts, CalibrationFacts, TensorPlan, VerifyReport, variant_name
+from mlexport.artifact import IDS, Artifact, TensorPlan, VerifyReport, variant_name
 from mlexport.calibrate.texts import CalibrationTexts
+from mlexport.facts import AutoFacts, CalibrationFacts
 from mlexport.kept import VocabularyReport
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
 from mlexport.quantize.mixed import Choice, Problem

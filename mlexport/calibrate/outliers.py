@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mlexport.artifact import Outlier
+from mlexport.facts import Outlier
 from mlexport.tensors import Float32
 
 # Times the median of all columns. Columns of random matrices reach 1.3, those of the demo's layers 2.3

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlexport.artifact import Outlier
 from mlexport.calibrate.layers import Batch, Layers, moments_of
 from mlexport.calibrate.outliers import input_outliers, weight_outliers
+from mlexport.facts import Outlier
 from mlexport.model import TABLE, TABLE_LEFT, SubModel
 from mlexport.quantize.compensate import corrected, rounded
 from mlexport.quantize.error import round_trip

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mlexport.artifact import CalibrationFacts, Outlier, TensorPlan
+from mlexport.artifact import TensorPlan
 from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.errors import CalibrationError, missing_extra
+from mlexport.facts import CalibrationFacts, Outlier
 from mlexport.model import SubModel
 from mlexport.quantize.ggml import Bytes
 from mlexport.spec import Target
