@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
+from mlexport.decode import decode
 from mlexport.errors import ArtifactError
+from mlexport.facts import AutoFacts, CalibrationFacts
 from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
 from mlexport.retained import RetentionReport, StoredVectors
-from mlexport.strict import decode
 
 MANIFEST = "mlexport.json"
 FORMAT_VERSION = 2
@@ -33,6 +34,8 @@ class TensorPlan:
         scheme: the format's own type: f32, f16, bf16, q8_0, q6_k, …
         bytes: exact bytes of its data in the file.
         reason: why this scheme.
+        block: numbers of a row that share a scale; None where there are no scales.
+        symmetric: whether zero is a level, and no offset stands beside the scale; None where there are no scales.
     """
 
     name: str
@@ -40,6 +43,8 @@ class TensorPlan:
     scheme: str
     bytes: int
     reason: str
+    block: int | None = None
+    symmetric: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,8 @@ class Variant:
         sizes: `layers`, `dim`, `table_parameters`, `body_parameters`, `table_bytes`, `body_bytes`.
         table_error: what quantising cost the token table; None where it is exact, or was not verified.
         retention: what it keeps of the full model; None without `--eval`.
+        calibration: what its matrices were rounded on; None where each number was rounded by itself.
+        auto: how its mixture of precisions was chosen; None for a precision that was named.
     """
 
     precision: str
@@ -117,6 +124,8 @@ class Variant:
     table_error: TableError | None
     verification: VerifyReport
     retention: RetentionReport | None
+    calibration: CalibrationFacts | None = None
+    auto: AutoFacts | None = None
 
     @property
     def name(self) -> str:

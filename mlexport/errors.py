@@ -43,6 +43,12 @@ class VerificationError(MlexportError):
     exit_code: ClassVar[int] = 5
 
 
+class CalibrationError(MlexportError):
+    """Calibration could not be run, or no mixture of precisions meets the bound that was asked for."""
+
+    exit_code: ClassVar[int] = 9
+
+
 class MissingExtraError(MlexportError):
     """A heavy library is not installed; the message names the pip line."""
 

@@ -35,6 +35,8 @@ def variants_of(
             table_error=errors.get(variant.precision),
             verification=report,
             retention=kept.get(variant.precision),
+            calibration=variant.calibration,
+            auto=variant.auto,
         )
         for variant, model_file, report in zip(plan.variants, files, reports, strict=True)
     )

@@ -17,9 +17,11 @@ from mlexport.artifact import (
     read_artifact,
     verify_files,
 )
+from mlexport.calibrate.texts import CalibrationTexts, read_calibration
+from mlexport.calibrated import calibrated, choose_mixture, sensitivity
 from mlexport.checkpoint import open_checkpoint
 from mlexport.commit import Build, building, check_target, require_space
-from mlexport.errors import VerificationError
+from mlexport.errors import UsageError, VerificationError
 from mlexport.evaluate.retention import CALIBRATION_DOCUMENTS
 from mlexport.kept import read_kept, write_kept
 from mlexport.manifests import manifest_of, variants_of
@@ -28,10 +30,11 @@ from mlexport.places import folder_of, needed_bytes, source_of
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.error import table_error
 from mlexport.quantize.plan import plan_tensors
-from mlexport.request import CheckedRequest, SliceRequest, check
+from mlexport.request import BUILTIN_TEXTS, Bound, CheckedRequest, SliceRequest, check
 from mlexport.results import (
     CheckpointFacts,
     CutSize,
+    Sensitivity,
     SlicePlan,
     SliceResult,
     VariantPlan,
@@ -42,7 +45,7 @@ from mlexport.results import (
 )
 from mlexport.retained import StoredVectors
 from mlexport.slicing import cut, shortened, spec_of
-from mlexport.spec import SubModelSpec, Target, parse_target, resolve_precision
+from mlexport.spec import AUTO, SubModelSpec, Target, parse_target, resolve_precision
 from mlexport.vector_range import needs_range, with_range
 from mlexport.vocabulary import choose, parse_vocabulary
 
@@ -54,6 +57,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
     """
     checked = check(request)
     wanted = parse_vocabulary(request.vocab, request.vocab_coverage)
+    texts = None if checked.calibrate is None else read_calibration(checked.calibrate)
     steps = Steps(progress)
     with steps.step("load"):
         checkpoint = open_checkpoint(request.model)
@@ -64,7 +68,8 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, vocabulary=kept, shape=checked.shape)
         sub = replace(sub, stored=StoredVectors(precision=checked.vectors.value))
     with steps.step("plan"):
-        variants = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
+        planned = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
+    variants = {target: _mixed(sub, target, found, (checked.bound, texts), steps) for target, found in planned.items()}
     return [
         SlicePlan(
             source=source_of(checkpoint, request.model),
@@ -80,6 +85,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
                 several=len(checked.targets) > 1,
             ),
             steps=tuple(steps.done),
+            texts=texts,
         )
         for target in checked.targets
     ]
@@ -88,7 +94,12 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
 def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_in: bool) -> tuple[VariantPlan, ...]:
     found = []
     for precision in checked.precisions[target]:
-        rows = tuple(plan_tensors(sub, target, precision, checked.tables[target]))
+        # A mixture's rows come once its losses are measured
+        rows = (
+            ()
+            if precision == AUTO
+            else plan_tensors(sub, target, precision, checked.tables[target], weighted=checked.calibrate is not None)
+        )
         ids = VariantPlan(
             precision=precision,
             table_precision=checked.tables[target],
@@ -98,6 +109,24 @@ def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_
         )
         found += [ids, replace(ids, takes=TEXT)] if text_in else [ids]
     return tuple(found)
+
+
+def _mixed(
+    sub: SubModel,
+    target: Target,
+    variants: tuple[VariantPlan, ...],
+    asked: tuple[Bound, CalibrationTexts | None],
+    steps: Steps,
+) -> tuple[VariantPlan, ...]:
+    """The variants, those of precision "auto" with what the measured losses chose."""
+    bound, texts = asked
+    if texts is None or all(variant.precision != AUTO for variant in variants):
+        return variants
+    with steps.step("sweep", sum(len(tensor.shape) == 2 for tensor in sub.tensors.values())):
+        mixture = choose_mixture(sub, target, bound, texts, steps.progress.advance)
+    rows = mixture.choice.rows
+    sizes = plan_sizes(sub.spec, rows)
+    return tuple(replace(v, rows=rows, sizes=sizes, mixture=mixture) if v.precision == AUTO else v for v in variants)
 
 
 def slice_model(
@@ -143,6 +172,8 @@ def write_slices(
 ) -> list[SliceResult]:
     """Write, verify and commit what `plan_slice` planned; arguments and errors are those of `slice_model`."""
     verification.parse_mode(verify)
+    if verify == "off" and any(variant.mixture for plan in plans for variant in plan.variants):
+        raise UsageError("--precision auto is chosen by its verification: leave --verify off out")
     for plan in plans:
         check_target(plan.out, force=force)
     require_space(plans[0].out, sum(needed_bytes(plan) for plan in plans))
@@ -151,7 +182,21 @@ def write_slices(
         steps = Steps(progress, plans[0].steps)
         full = evaluation.open_builtin(plans[0].source, steps, sample) if retention else None
         shared = steps.done[len(plans[0].steps) :]
-        return [_make(p, Steps(progress, (*p.steps, *shared)), reference, full, force=force) for p in plans]
+        return [
+            _calibrate_and_make(p, Steps(progress, (*p.steps, *shared)), reference, full, force=force) for p in plans
+        ]
+
+
+def _calibrate_and_make(
+    plan: SlicePlan,
+    steps: Steps,
+    reference: verification.Reference,
+    full: evaluation.Reference | None,
+    *,
+    force: bool,
+) -> SliceResult:
+    with calibrated(plan, reference, steps) as ready:
+        return _make(ready, steps, reference, full, force=force)
 
 
 def _make(
@@ -179,6 +224,7 @@ def _make(
                     precisions=variant.precisions,
                     folder=build.folder,
                     model_file=model_file,
+                    bound=None if variant.auto is None else variant.auto.min_cosine,
                 )
                 for variant, model_file in zip(plan.variants, written, strict=True)
             ]
@@ -202,10 +248,16 @@ def _write(plan: SlicePlan, build: Build, steps: Steps) -> list[str]:
             # Planned right behind the file that takes ids
             beside = written[-1]
             name = export.load_text(plan.target).write_text_in(
-                plan.sub, variant.rows, build.folder, beside, steps.progress.advance
+                variant.sub or plan.sub, variant.rows, build.folder, beside, steps.progress.advance
             )
         else:
-            name = export.load(plan.target).write(plan.sub, variant.rows, build.folder, steps.progress.advance)
+            name = export.load(plan.target).write(
+                variant.sub or plan.sub,
+                variant.rows,
+                build.folder,
+                steps.progress.advance,
+                precision=variant.precision,
+            )
         written.append(name)
     return written
 
@@ -240,6 +292,30 @@ def inspect(model: str) -> CheckpointFacts | Artifact:
         sizes = plan_sizes(sub.spec, plan_tensors(sub, Target.GGUF, precision, None))
         cuts.append(CutSize(spec=sub.spec.name, target=Target.GGUF, precision=precision, sizes=sizes))
     return CheckpointFacts(checkpoint=checkpoint, sizes=checkpoint_sizes(checkpoint), cuts=tuple(cuts))
+
+
+def measure_sensitivity(request: SliceRequest, *, progress: Progress | None = None) -> Sensitivity:
+    """What each tensor of a cut costs at each precision of one target: the losses that precision "auto" chooses by.
+
+    Args:
+        request: model, cut, one target, and calibration texts ("builtin" where nothing is said).
+
+    Raises:
+        UsageError: not one target that quantises.
+        CalibrationError: the measuring process failed.
+    """
+    targets = [parse_target(name) for name in request.targets]
+    if len(targets) != 1 or targets[0] is Target.HF:
+        raise UsageError(f"sensitivity is measured for one target that quantises, got {', '.join(targets)}")
+    texts = read_calibration(request.calibrate or BUILTIN_TEXTS)
+    steps = Steps(progress)
+    with steps.step("load"):
+        checkpoint = open_checkpoint(request.model)
+    spec = spec_of(checkpoint, layers=request.layers, vocabulary=None, rank=request.rank, dim=request.dim)
+    sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained)
+    with steps.step("sweep", sum(len(tensor.shape) == 2 for tensor in sub.tensors.values())):
+        costs = sensitivity(sub, targets[0], texts, steps.progress.advance)
+    return Sensitivity(model=checkpoint.name, spec=sub.spec.name, target=targets[0], texts=texts, costs=costs)
 
 
 def verify_artifact(
@@ -289,6 +365,7 @@ def verify_artifact(
                 precisions=[one.precision, *filter(None, [one.table_precision])],
                 folder=folder,
                 model_file=one.model_file,
+                bound=None if one.auto is None else one.auto.min_cosine,
             )
             for one in chosen
         }

@@ -7,10 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlexport.errors import UsageError
-from mlexport.spec import Target, VectorPrecision, parse_shape, parse_target, parse_vectors, resolve_precision
+from mlexport.spec import (
+    AUTO,
+    FLOAT_PRECISIONS,
+    Target,
+    VectorPrecision,
+    parse_shape,
+    parse_size,
+    parse_target,
+    parse_vectors,
+    resolve_precision,
+)
 
+# Calibration texts that are in the package
+BUILTIN_TEXTS = "builtin"
 # Formats that are graphs: a tokenizer can stand in front of them, and their shapes can be fixed
 _GRAPH_TARGETS = (Target.ONNX, Target.OPENVINO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What precision "auto" must meet: a mean cosine, a size of the model's files in bytes, or both."""
+
+    min_cosine: float | None
+    max_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +53,10 @@ class SliceRequest:
         text_in: a second file of each precision with the tokenizer inside, which takes strings.
         vectors: how a user stores the vectors, "f32", "int8" or "binary"; graphs give them in that form too.
         static: "BATCHxTOKENS", such as "1x128": fixed shapes for accelerators ("onnx", "openvino").
+        calibrate: a file with one text a line (or .jsonl), or "builtin": matrices are rounded so that their products
+            stay true on these texts. Precision "auto" takes "builtin" where nothing is said.
+        min_cosine: with precision "auto", the mean cosine to the reference that must be reached.
+        max_size: with precision "auto", what the model's files may take, such as "60MB".
     """
 
     model: str = "demo"
@@ -49,6 +73,9 @@ class SliceRequest:
     text_in: bool = False
     static: str | None = None
     vectors: str = "f32"
+    calibrate: str | None = None
+    min_cosine: float | None = None
+    max_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +87,8 @@ class CheckedRequest:
         tables: the format's own name for the table alone; None leaves it to the precision.
         shape: fixed (batch, tokens), if asked for.
         vectors: how the vectors are stored.
+        calibrate: where calibration texts come from, if any are needed.
+        bound: what precision "auto" must meet.
     """
 
     targets: tuple[Target, ...]
@@ -67,6 +96,8 @@ class CheckedRequest:
     tables: Mapping[Target, str | None]
     shape: tuple[int, int] | None
     vectors: VectorPrecision
+    calibrate: str | None
+    bound: Bound
 
 
 def check(request: SliceRequest) -> CheckedRequest:
@@ -91,7 +122,37 @@ def check(request: SliceRequest) -> CheckedRequest:
         tables={t: None if table is None else resolve_precision(t, table) for t in targets},
         shape=None if request.static is None else parse_shape(request.static),
         vectors=parse_vectors(request.vectors),
+        calibrate=_calibrate(request, precisions),
+        bound=_bound(request, precisions),
     )
+
+
+def _calibrate(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> str | None:
+    auto = any(AUTO in names for names in precisions.values())
+    if request.calibrate is None and not auto:
+        return None
+    if Target.HF in precisions:
+        raise UsageError("--calibrate is for targets that quantise, not for hf: leave one of them out")
+    if not auto and all(set(names) <= FLOAT_PRECISIONS for names in precisions.values()):
+        names = ", ".join(sorted(set().union(*precisions.values())))
+        raise UsageError(f"--calibrate has nothing to round in {names}: choose int8, int4 or another integer precision")
+    return request.calibrate or BUILTIN_TEXTS
+
+
+def _bound(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> Bound:
+    """The bound, which only precision "auto" has and must have."""
+    given = request.min_cosine is not None or request.max_size is not None
+    auto = any(AUTO in names for names in precisions.values())
+    if auto and not given:
+        raise UsageError("--precision auto needs a bound: pass --min-cosine 0.99, or --max-size 60MB")
+    if given and not auto:
+        raise UsageError("--min-cosine and --max-size are for --precision auto: pass that, or leave them out")
+    if auto and request.table_precision is not None:
+        raise UsageError("--precision auto chooses the table's precision too: leave --table-precision out")
+    if request.min_cosine is not None and not 0 < request.min_cosine < 1:
+        raise UsageError(f"--min-cosine {request.min_cosine:g} is not between 0 and 1, such as 0.99")
+    size = None if request.max_size is None else parse_size(request.max_size)
+    return Bound(min_cosine=request.min_cosine, max_bytes=size)
 
 
 def _check_options(request: SliceRequest, targets: Sequence[Target]) -> None:

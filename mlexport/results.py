@@ -8,9 +8,13 @@ from math import prod
 from pathlib import Path
 
 from mlexport.artifact import IDS, Artifact, TensorPlan, VerifyReport, variant_name
+from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.evaluate.retention import Retention
+from mlexport.facts import AutoFacts, CalibrationFacts
 from mlexport.kept import VocabularyReport
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
+from mlexport.quantize.mixed import Choice, Problem
+from mlexport.request import Bound
 from mlexport.search import Hit
 from mlexport.spec import SubModelSpec, Target
 from mlexport.vocabulary import Chosen
@@ -77,6 +81,46 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """A choice of precision "auto", and what it was chosen from.
+
+    Attributes:
+        losses: tensor -> scheme -> 1 - mean cosine with only that tensor rounded.
+    """
+
+    bound: Bound
+    losses: Mapping[str, Mapping[str, float]]
+    problem: Problem
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """A tensor in a scheme: exact bytes, and 1 - mean cosine of the final vectors with only it rounded."""
+
+    tensor: str
+    scheme: str
+    bytes: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """What each tensor of a cut costs at each precision.
+
+    Attributes:
+        texts: what it was measured on.
+        costs: tensors in the order of the model, schemes from the smallest.
+    """
+
+    model: str
+    spec: str
+    target: Target
+    texts: CalibrationTexts
+    costs: tuple[Cost, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantPlan:
     """One model file before it is written.
 
@@ -85,6 +129,9 @@ class VariantPlan:
         takes: IDS or TEXT, see `mlexport.artifact.Variant`.
         rows: one a tensor, exact.
         sizes: of the rows.
+        mixture: what precision "auto" chose from.
+        sub: the cut with matrices rounded on calibration text; None: the plan's own.
+        calibration, auto: as in the manifest, once known.
     """
 
     precision: str
@@ -92,6 +139,10 @@ class VariantPlan:
     takes: str
     rows: tuple[TensorPlan, ...]
     sizes: Sizes
+    mixture: Mixture | None = None
+    sub: SubModel | None = None
+    calibration: CalibrationFacts | None = None
+    auto: AutoFacts | None = None
 
     @property
     def name(self) -> str:
@@ -132,6 +183,7 @@ class SlicePlan:
         vocabulary: what a vocabulary slice leaves; None without one.
         out: folder it will lie in.
         steps: what planning took.
+        texts: calibration texts, if asked for.
     """
 
     source: str
@@ -141,6 +193,7 @@ class SlicePlan:
     vocabulary: VocabularyReport | None
     out: Path
     steps: tuple[Step, ...]
+    texts: CalibrationTexts | None = None
 
     @property
     def before(self) -> Sizes:

@@ -92,8 +92,10 @@ PRECISIONS: dict[Target, dict[str, str]] = {
         "q5_0": "q5_0",
         "q4_k_m": "q4_k_m",
         "q4_0": "q4_0",
+        "iq4_xs": "iq4_xs",
     },
-    # int8: activations too, one scale a matrix row; the _b32 forms have a scale for each 32 numbers of a row
+    # int8: activations too, one scale a matrix row; the _b forms have a scale for each 32, 64
+    # or 128 numbers of a row
     Target.ONNX: {
         "int8": "int8",
         "int4": "int4_b32",
@@ -101,8 +103,11 @@ PRECISIONS: dict[Target, dict[str, str]] = {
         "f16": "f16",
         "int8_b32": "int8_b32",
         "int4_b32": "int4_b32",
+        "int4_b64": "int4_b64",
+        "int4_b128": "int4_b128",
     },
-    # Weights alone; int8 with one scale a matrix row, int4 with one for each 32 numbers of a row. NNCF's names
+    # Weights alone; int8 with one scale a matrix row, int4 with one for each 32, 64 or 128 numbers of a row.
+    # NNCF's names
     Target.OPENVINO: {
         "int8": "int8_sym",
         "int4": "int4_sym",
@@ -110,8 +115,18 @@ PRECISIONS: dict[Target, dict[str, str]] = {
         "f16": "f16",
         "int8_sym": "int8_sym",
         "int4_sym": "int4_sym",
+        "int4_b32": "int4_sym",
+        "int4_b64": "int4_sym_b64",
+        "int4_b128": "int4_sym_b128",
+        "int4_sym_b64": "int4_sym_b64",
+        "int4_sym_b128": "int4_sym_b128",
     },
 }
+
+# Numbers are rounded one by one, with no scale
+FLOAT_PRECISIONS = frozenset(("f32", "f16", "bf16"))
+# A mixture chosen from measured losses; of every target that quantises
+AUTO = "auto"
 
 # Place in an IR's rt_info for what to compute in, where that is not left to the device: OpenVINO keeps it there for
 # `mlexport.runtime.openvino`, and does not read it by itself
@@ -128,6 +143,22 @@ def parse_shape(text: str) -> tuple[int, int]:
     if match is None or not int(match[1]) or int(match[2]) < 2:
         raise UsageError(f"'{text}' is not a shape: expected BATCHxTOKENS with 2 tokens or more, such as 1x128")
     return int(match[1]), int(match[2])
+
+
+_SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a text such as "60MB" (10^6 bytes each) or "62000000".
+
+    Raises:
+        UsageError: the text has another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?B)?", text.strip().upper())
+    size = 0 if match is None else int(float(match[1]) * _SIZES[match[2] or "B"])
+    if size < 1:
+        raise UsageError(f"'{text}' is not a size: expected a number with KB, MB or GB, such as 60MB")
+    return size
 
 
 def parse_target(text: str) -> Target:
@@ -151,6 +182,9 @@ def resolve_precision(target: Target, text: str | None) -> str:
     known = PRECISIONS[target]
     if text is None:
         return next(iter(known.values()))
-    if text.lower() not in known:
-        raise UsageError(f"precision '{text}' is not one of target {target}: choose from {', '.join(known)}")
+    names = [*known, *([] if target is Target.HF else [AUTO])]
+    if text.lower() not in names:
+        raise UsageError(f"precision '{text}' is not one of target {target}: choose from {', '.join(names)}")
+    if text.lower() == AUTO:
+        return AUTO
     return known[text.lower()]

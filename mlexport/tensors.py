@@ -25,6 +25,8 @@ class LazyTensor:
         name: name in transformers' Qwen3Model, such as `layers.0.mlp.up_proj.weight`.
         shape: (rows, columns), or (numbers,) for a norm.
         stored: dtype of the file it comes from: "bf16", "f16" or "f32".
+        packed: the bytes of the rows in order, uint8, where they were chosen before, in the scheme of the plan: an
+            exporter that packs bytes writes these.
         read_rows: (start, stop) -> float32 [stop - start, columns], or float32 [stop - start] for a vector.
     """
 
@@ -32,6 +34,7 @@ class LazyTensor:
     shape: tuple[int, ...]
     stored: str
     read_rows: Callable[[int, int], Float32]
+    packed: Callable[[], Iterator[NDArray[np.uint8]]] | None = None
 
     @property
     def size(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,11 +48,17 @@ THRESHOLDS: Mapping[str, Threshold] = {
     "q5_0": Threshold(mean=0.97, min=0.90),
     "q4_k_m": Threshold(mean=0.90, min=0.75),
     "q4_0": Threshold(mean=0.85, min=0.65),
+    "iq4_xs": Threshold(mean=0.90, min=0.75),
+    "auto": Threshold(mean=0.80, min=0.50),
     "int8": Threshold(mean=0.98, min=0.90),
     "int8_b32": Threshold(mean=0.998, min=0.98),
     "int4_b32": Threshold(mean=0.90, min=0.75),
+    "int4_b64": Threshold(mean=0.90, min=0.75),
+    "int4_b128": Threshold(mean=0.85, min=0.65),
     "int8_sym": Threshold(mean=0.995, min=0.98),
     "int4_sym": Threshold(mean=0.90, min=0.75),
+    "int4_sym_b64": Threshold(mean=0.90, min=0.75),
+    "int4_sym_b128": Threshold(mean=0.85, min=0.65),
 }
 
 
@@ -133,7 +139,14 @@ class Reference:
 
 
 def verify(
-    reference: Reference, target: Target, *, precisions: Sequence[str], folder: Path, model_file: str, takes: str = IDS
+    reference: Reference,
+    target: Target,
+    *,
+    precisions: Sequence[str],
+    folder: Path,
+    model_file: str,
+    takes: str = IDS,
+    bound: float | None = None,
 ) -> VerifyReport:
     """Compare the artifact in `folder`, in its own runtime, with the reference on the probe texts.
 
@@ -142,6 +155,7 @@ def verify(
         precisions: the format's own names for body and table; the loosest threshold applies.
         model_file: what `export` returned.
         takes: IDS, or TEXT for a file with the tokenizer inside.
+        bound: mean cosine that was asked for, where the precisions' threshold lies below it.
 
     Raises:
         MissingExtraError: the runtime is not installed.
@@ -149,6 +163,8 @@ def verify(
             its report says "failed".
     """
     threshold = threshold_for(precisions)
+    if bound is not None:
+        threshold = replace(threshold, mean=max(threshold.mean, bound))
     if reference.mode == "off":
         return _not_verified(threshold)
     sub, texts = reference.sub, [probe.text for probe in reference.choice.probes]

@@ -63,8 +63,8 @@ def slice_command(
             "--precision",
             "-p",
             metavar="PRECISION",
-            help="f32, f16, int8, int4, or the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0 …; several in one folder "
-            "by repeating, or with commas.",
+            help="f32, f16, int8, int4, the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs, int4_b64, auto. "
+            "Several in one folder by repeating, or with commas.",
         ),
     ] = None,
     table_precision: Annotated[
@@ -97,6 +97,26 @@ def slice_command(
     sample: Annotated[
         int | None, typer.Option("--sample", metavar="N", help="With --eval: only N queries; all by default.")
     ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate",
+            metavar="FILE|builtin",
+            help="Round on these texts (one a line, or .jsonl), or on the built-in multilingual set.",
+        ),
+    ] = None,
+    min_cosine: Annotated[
+        float | None,
+        typer.Option(
+            "--min-cosine", metavar="C", help="With --precision auto: mean cosine to the reference, such as 0.99."
+        ),
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-size", metavar="SIZE", help="With --precision auto: size of the model's files, such as 60MB."
+        ),
+    ] = None,
     verify: Annotated[str, typer.Option("--verify", metavar="MODE", help="full, sample or off.")] = "full",
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact at the target.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with exact sizes; write nothing.")] = False,
@@ -110,6 +130,8 @@ def slice_command(
     mlexport slice -m codefuse-ai/ML-Embed-0.6B --layers 8 --rank 256 -t gguf,hf
     mlexport slice --layers 8 --vocab scripts:Latn,Cyrl --vocab 4000
     mlexport slice --layers 4 --precision int4 --dry-run
+    mlexport slice --layers 8 --precision int4 --calibrate builtin
+    mlexport slice --layers 8 --target onnx --precision auto --min-cosine 0.99
     """
     from mlexport import pipeline  # noqa: PLC0415
     from mlexport.report import artifacts, console, data  # noqa: PLC0415
@@ -131,6 +153,9 @@ def slice_command(
         text_in=text_in,
         static=static,
         vectors=vectors,
+        calibrate=calibrate,
+        min_cosine=min_cosine,
+        max_size=max_size,
     )
     if sample is not None and not evaluate:
         raise UsageError("--sample goes with --eval: it says how many queries that asks")

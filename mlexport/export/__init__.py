@@ -18,10 +18,18 @@ _TEXT_MODULES = {Target.ONNX: "onnx.text", Target.OPENVINO: "openvino_text"}
 class Exporter(Protocol):
     """What a format's module offers."""
 
-    def write(self, sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Callable[[int], None]) -> str:
+    def write(
+        self,
+        sub: SubModel,
+        plan: Sequence[TensorPlan],
+        folder: Path,
+        advance: Callable[[int], None],
+        *,
+        precision: str | None = None,
+    ) -> str:
         """Write the model into a folder as `plan` says, beside what other precisions wrote there.
 
-        `advance` gets the bytes of tensors written.
+        `advance` gets the bytes of tensors written; the file is called by `precision`, or by what most matrices follow.
 
         Returns:
             The file that a runtime opens, relative to `folder`; "." if it is the folder.

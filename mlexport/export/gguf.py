@@ -39,12 +39,15 @@ _FILE_TYPES = {
     "f32": 0,
     "f16": 1,
     "q4_0": 2,
+    "q4_1": 3,
     "q8_0": 7,
     "q5_0": 8,
     "q5_1": 9,
     "q4_k_m": 15,
     "q5_k_m": 17,
     "q6_k": 18,
+    "iq4_nl": 25,
+    "iq4_xs": 30,
     "bf16": 32,
 }
 # The split rule that `tokenizer.ggml.pre = qwen2` stands for in llama-vocab.cpp
@@ -56,12 +59,20 @@ _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
 _BYTES = np.dtype(np.uint8)
 
 
-def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Callable[[int], None]) -> str:
+def write(
+    sub: SubModel,
+    plan: Sequence[TensorPlan],
+    folder: Path,
+    advance: Callable[[int], None],
+    *,
+    precision: str | None = None,
+) -> str:
     """Write the cut as one GGUF file, tensor by tensor in blocks of rows.
 
     Args:
         plan: one row a tensor; schemes of `quantize.plan.BLOCKS`.
         folder: where other precisions may lie already.
+        precision: what to call the file by; None: what most matrices follow.
         advance: called with the bytes of each block written.
 
     Returns:
@@ -75,11 +86,11 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
         from gguf import GGMLQuantizationType, GGUFWriter  # noqa: PLC0415
     except ImportError:
         raise missing_extra("gguf", "gguf", "target gguf") from None
-    precision = _precision(plan)
-    name = f"{_file_stem(sub)}-{precision.upper()}.gguf"
+    most = _precision(plan)
+    name = f"{_file_stem(sub)}-{(precision or most).upper()}.gguf"
     writer = GGUFWriter(folder / name, ARCHITECTURE)
     try:
-        _add_facts(writer, sub, precision)
+        _add_facts(writer, sub, most)
         _add_tokenizer(writer, sub)
         for row in plan:
             # gguf-py takes the packed shape: bytes in place of the last axis

@@ -26,12 +26,20 @@ _DTYPES: dict[str, tuple[DTypeLike, str, str]] = {
 _HEADER_ALIGNMENT = 8
 
 
-def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Callable[[int], None]) -> str:
+def write(
+    sub: SubModel,
+    plan: Sequence[TensorPlan],
+    folder: Path,
+    advance: Callable[[int], None],
+    *,
+    precision: str | None = None,
+) -> str:
     """Write weights, configuration, tokenizer and sentence-transformers modules of a cut.
 
     Args:
         plan: one row a tensor, scheme f32, f16 or bf16.
         folder: empty folder.
+        precision: what to call the file by; None: what most matrices follow.
         advance: called with the bytes of each block written.
 
     Returns:

@@ -28,10 +28,17 @@ _FILE = Path("openvino") / "openvino_model.xml"
 # Stored in f16, computed in what the runtime chooses: an f16 product is no choice of the file's
 _STORED = {"f16": "f16_stored"}
 # See mlexport.runtime.openvino
-_COMPUTED_IN_F32 = ("f32", "f16")
+_COMPUTED_IN_F32 = {"f32", "f16"}
 
 
-def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Callable[[int], None]) -> str:
+def write(
+    sub: SubModel,
+    plan: Sequence[TensorPlan],
+    folder: Path,
+    advance: Callable[[int], None],
+    *,
+    precision: str | None = None,
+) -> str:
     """Write the IR and the tokenizer's files.
 
     The weights are on the disk twice while it runs: OpenVINO maps the first copy into memory and writes the second
@@ -40,6 +47,7 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     Args:
         plan: one row a tensor, as `plan_openvino` makes them.
         folder: where other precisions may lie already.
+        precision: what to call the file by; None: what most matrices follow.
         advance: called with the bytes of each block of the first copy.
 
     Returns:
@@ -54,11 +62,12 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
     (folder / _FILE).parent.mkdir(exist_ok=True)
     # Clients look for the first one's name; others say what they are
     first = not (folder / _FILE).exists()
-    name = _FILE if first else _FILE.with_stem(f"{_FILE.stem}_{matrix_scheme(plan)}")
+    name = _FILE if first else _FILE.with_stem(f"{_FILE.stem}_{precision or matrix_scheme(plan)}")
+    in_f32 = {row.scheme for row in plan if row.name.endswith("_proj.weight")} <= _COMPUTED_IN_F32
     with TemporaryDirectory(dir=folder, prefix="graph-") as work:
         graph = Path(work) / "model.onnx"
         _write_graph(sub, plan, graph, advance)
-        _convert(graph, folder / name, computed_in_f32=matrix_scheme(plan) in _COMPUTED_IN_F32)
+        _convert(graph, folder / name, computed_in_f32=in_f32)
     write_json(folder / "config.json", sub.config.raw)
     copy_text_files(sub, folder)
     # The graph's own output is cut and normalised already

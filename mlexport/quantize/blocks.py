@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from mlexport.tensors import Float32
 
-BLOCK = 32
-
 
 def int8_rows(rows: Float32) -> tuple[NDArray[np.int8], Float32]:
     """int8 [rows, columns] and one scale a row, float32 [rows]; -128 is not used.
@@ -23,7 +21,7 @@ def int8_rows(rows: Float32) -> tuple[NDArray[np.int8], Float32]:
     return np.clip(np.rint(rows / scales[:, None]), -127, 127).astype(np.int8), scales
 
 
-def block_rows(rows: Float32, bits: int, block: int = BLOCK) -> tuple[NDArray[np.uint8], Float32]:
+def block_rows(rows: Float32, bits: int, block: int) -> tuple[NDArray[np.uint8], Float32]:
     """Blocks of `block` numbers of a row with one scale each, as MatMulNBits and GatherBlockQuantized read them.
 
     The number of largest magnitude of a block is stored without error, as the lowest level (-8 or -128): the scale

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from mlexport.artifact import TableError, TensorPlan
 from mlexport.model import TABLE, TABLE_LEFT, SubModel
-from mlexport.quantize.blocks import block_rows, restored_rows, row_errors
+from mlexport.quantize.blocks import block_rows, int8_rows, restored_rows, row_errors
 from mlexport.quantize.ggml import GGML_TYPES, packer
-from mlexport.quantize.graph_plan import BITS
+from mlexport.quantize.graph_plan import GRAPH_SCHEMES
 from mlexport.quantize.plan import BLOCKS
 from mlexport.spec import Target
 from mlexport.tensors import Float32
@@ -30,25 +31,32 @@ def table_error(sub: SubModel, target: Target, plan: tuple[TensorPlan, ...]) -> 
     if row.scheme in _EXACT:
         return None
     tensor = sub.tensors[TABLE] if row.name == TABLE or sub.factors is None else sub.factors[0]
-    restore = _round_trip(target, row.scheme)
+    restore = round_trip(target, row.scheme)
     errors = np.concatenate([row_errors(block, restore(block)) for block in tensor.blocks()])
     return TableError(mean=float(errors.mean()), max=float(errors.max()), worst_token=int(errors.argmax()))
 
 
-def _round_trip(target: Target, scheme: str) -> Callable[[Float32], Float32]:
+def round_trip(target: Target, scheme: str) -> Callable[[Float32], Float32]:
     """The function that packs float32 [rows, columns] in a scheme and restores them."""
+    if scheme == "f32":
+        return lambda rows: rows
     if scheme == "f16":
         return lambda rows: rows.astype(np.float16).astype(np.float32)
     if target is Target.GGUF or scheme == "bf16":
         return _through_ggml(scheme)
-    bits = BITS[scheme]
+    kind = GRAPH_SCHEMES[scheme]
+    return _through_rows if kind.block is None else partial(_through_blocks, kind.bits, kind.block)
 
-    def through_blocks(rows: Float32) -> Float32:
-        stored, scales = block_rows(rows, bits)
-        # The file keeps a table's scales in f16
-        return restored_rows(stored, scales.astype(np.float16).astype(np.float32), bits, rows.shape[1])
 
-    return through_blocks
+def _through_rows(rows: Float32) -> Float32:
+    stored, scales = int8_rows(rows)
+    return stored * scales[:, None]
+
+
+def _through_blocks(bits: int, block: int, rows: Float32) -> Float32:
+    stored, scales = block_rows(rows, bits, block)
+    # The file keeps a table's scales in f16
+    return restored_rows(stored, scales.astype(np.float16).astype(np.float32), bits, rows.shape[1])
 
 
 def _through_ggml(scheme: str) -> Callable[[Float32], Float32]:

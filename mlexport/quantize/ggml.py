@@ -30,12 +30,15 @@ GGML_TYPES = {
     "f32": 0,
     "f16": 1,
     "q4_0": 2,
+    "q4_1": 3,
     "q5_0": 6,
     "q5_1": 7,
     "q8_0": 8,
     "q4_k": 12,
     "q5_k": 13,
     "q6_k": 14,
+    "iq4_nl": 20,
+    "iq4_xs": 23,
     "bf16": 30,
 }
 _LIBRARY = {"win32": "ggml-base.dll", "darwin": "libggml-base.dylib"}.get(sys.platform, "libggml-base.so")
@@ -55,6 +58,9 @@ def packed(tensor: LazyTensor, scheme: str) -> Iterator[Bytes]:
         MissingExtraError: llama-cpp-python is not installed.
         CheckpointError: a row cannot be read or is not finite.
     """
+    if tensor.packed is not None:
+        yield from tensor.packed()
+        return
     pack = packer(scheme)
     workers = os.cpu_count() or 1
     blocks = tensor.blocks(_BLOCK_BYTES)
@@ -66,19 +72,25 @@ def packed(tensor: LazyTensor, scheme: str) -> Iterator[Bytes]:
             yield done
 
 
-def packer(scheme: str) -> Callable[[Float32], Bytes]:
-    """The function that packs float32 [rows, columns] (or [numbers]) into uint8 bytes of a scheme."""
+def packer(scheme: str, weights: Float32 | None = None) -> Callable[[Float32], Bytes]:
+    """The function that packs float32 [rows, columns] (or [numbers]) into uint8 bytes of a scheme.
+
+    Args:
+        weights: llama.cpp's importance matrix: how much an error in each column counts, float32 [columns].
+    """
     plain: dict[str, Any] = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
     if scheme in plain:
         return lambda rows: np.ascontiguousarray(rows, dtype=plain[scheme]).view(np.uint8).reshape(-1)
     kernel = _kernel()
     number = GGML_TYPES[scheme]
     block, size = BLOCKS[scheme]
+    importance = None if weights is None else np.ascontiguousarray(weights, dtype=np.float32)
+    pointer = None if importance is None else importance.ctypes.data
 
     def quantise(rows: Float32) -> Bytes:
         rows = np.ascontiguousarray(rows, dtype=np.float32)
         out = np.empty(rows.size // block * size, dtype=np.uint8)
-        kernel(number, rows.ctypes.data, out.ctypes.data, 0, rows.shape[0], rows.shape[1], None)
+        kernel(number, rows.ctypes.data, out.ctypes.data, 0, rows.shape[0], rows.shape[1], pointer)
         return out
 
     return quantise

@@ -9,13 +9,15 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
-from mlexport.artifact import IDS, Artifact, Manifest, TensorPlan, VerifyReport
+from mlexport.artifact import IDS, Artifact, Manifest, TensorPlan, Variant, VerifyReport
 from mlexport.report.console import heading, line, megabytes, millions, show_prompts, times
 from mlexport.report.retention import show_kept
 from mlexport.report.vocabulary import show_split_change, show_vocabulary
 from mlexport.results import Sizes, SlicePlan, SliceResult, manifest_sizes
 from mlexport.spec import SubModelSpec
 
+# Of the farthest
+_OUTLIERS_SHOWN = 3
 _EXAMPLE_QUERY = "photo editor"
 
 
@@ -45,6 +47,11 @@ def show_plan(console: Console, plans: Sequence[SlicePlan], *, tensors: bool) ->
         for variant in chosen:
             if len(chosen) > 1:
                 heading(console, variant.name)
+            if variant.mixture is not None:
+                predicted = (
+                    f"1 - mean cosine is predicted to be {variant.mixture.choice.loss:.5f}, and not yet verified"
+                )
+                line(console, "auto", predicted)
             _show_rows(console, variant.rows, tensors=tensors)
         _show_remarks(console, plan.sub.notes, plan.sub.untrained)
         line(console, "would write", f"{plan.out}  ({plan.bytes:,} bytes of tensors)")
@@ -85,6 +92,7 @@ def _show_artifact_body(console: Console, manifest: Manifest) -> None:
     show_vocabulary(console, manifest.vocabulary)
     _show_reports(console, {variant.name: variant.verification for variant in manifest.variants})
     for variant in by_ids:
+        _show_calibration(console, variant)
         lost = variant.table_error
         if lost is not None:
             whose = f"{variant.name}: " if len(by_ids) > 1 else ""
@@ -92,6 +100,26 @@ def _show_artifact_body(console: Console, manifest: Manifest) -> None:
             line(console, "table error", f"{text} (token {lost.worst_token})")
     show_kept(console, manifest)
     _show_remarks(console, manifest.notes, manifest.untrained)
+
+
+def _show_calibration(console: Console, variant: Variant) -> None:
+    """What it was rounded on, what lay far out, and how a mixture was chosen."""
+    facts, auto = variant.calibration, variant.auto
+    if facts is not None:
+        found = f"{facts.texts} texts of {facts.name}, {facts.tokens:,} tokens (sha256 {facts.sha256[:12]}…)"
+        line(console, "calibrated", found)
+        for one in sorted(facts.outliers, key=lambda one: -one.largest)[:_OUTLIERS_SHOWN]:
+            more = "" if one.count == len(one.columns) else f" and {one.count - len(one.columns)} more"
+            where = f"{one.tensor}, columns {', '.join(map(str, one.columns))}{more}"
+            line(console, "outliers", f"{one.kind} of {where}: up to {one.largest:g} medians")
+        if len(facts.outliers) > _OUTLIERS_SHOWN:
+            line(console, "", f"and in {len(facts.outliers) - _OUTLIERS_SHOWN} more places, which mlexport.json lists")
+    if auto is not None:
+        asked = [] if auto.min_cosine is None else [f"mean cosine {auto.min_cosine:g}"]
+        asked += [] if auto.max_bytes is None else [f"{megabytes(auto.max_bytes)} of model files"]
+        found = f"predicted loss {auto.predicted_loss:.5f}, verified {auto.verified_loss:.5f}"
+        line(console, "auto", f"{' and '.join(asked)}: {found}, the best of {auto.tries} mixtures tried")
+        _show_rows(console, variant.plan, tensors=False)
 
 
 def _show_reports(console: Console, reports: Mapping[str, VerifyReport]) -> None:
@@ -150,9 +178,16 @@ def _show_rows(console: Console, rows: Sequence[TensorPlan], *, tensors: bool) -
     for name, group in ((row.name, [row]) for row in rows) if tensors else _grouped(rows):
         first = group[0]
         shape = "×".join(map(str, first.shape))
-        table.add_row(name, shape, first.scheme, f"{sum(row.bytes for row in group):,}", first.reason)
+        table.add_row(name, shape, _scheme(first), f"{sum(row.bytes for row in group):,}", first.reason)
     table.add_row("all", "", "", f"{sum(row.bytes for row in rows):,}", "", style="bold")
     console.print(table)
+
+
+def _scheme(row: TensorPlan) -> str:
+    """Scheme, numbers a scale, symmetric or not."""
+    if row.block is None:
+        return row.scheme
+    return f"{row.scheme} ({row.block}, {'sym' if row.symmetric else 'asym'})"
 
 
 def _grouped(rows: Sequence[TensorPlan]) -> Iterable[tuple[str, list[TensorPlan]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,15 +24,26 @@ _FILES = {
     "int8": "model_quantized.onnx",
     "int8_b32": "model_int8.onnx",
     "int4_b32": "model_q4.onnx",
+    "int4_b64": "model_q4_b64.onnx",
+    "int4_b128": "model_q4_b128.onnx",
+    "auto": "model_auto.onnx",
 }
 
 
-def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Callable[[int], None]) -> str:
+def write(
+    sub: SubModel,
+    plan: Sequence[TensorPlan],
+    folder: Path,
+    advance: Callable[[int], None],
+    *,
+    precision: str | None = None,
+) -> str:
     """Write the graph, its tensors in blocks of rows, and the tokenizer's files.
 
     Args:
         plan: one row a tensor, as `plan_onnx` makes them.
         folder: where other precisions may lie already.
+        precision: what to call the file by; None: what most matrices follow.
         advance: called with the bytes of each block written.
 
     Returns:
@@ -47,7 +59,7 @@ def write(sub: SubModel, plan: Sequence[TensorPlan], folder: Path, advance: Call
 
     graph = embedder_graph(sub, {row.name: row.scheme for row in plan})
     model = graph.build({"mlexport.spec": sub.spec.name, "mlexport.model": sub.checkpoint.name})
-    name = Path("onnx") / _FILES[matrix_scheme(plan)]
+    name = Path("onnx") / _FILES[precision or matrix_scheme(plan)]
     if sub.shape is not None:
         name = name.with_stem(f"{name.stem}_{sub.shape[0]}x{sub.shape[1]}")
     (folder / name).parent.mkdir(exist_ok=True)
@@ -76,5 +88,5 @@ def embedder_graph(sub: SubModel, schemes: Mapping[str, str]) -> EmbedderGraph:
 
 
 def matrix_scheme(plan: Sequence[TensorPlan]) -> str:
-    """The scheme of the layers' matrices; what narrow ones fall back to is of the same kind."""
-    return next(row.scheme for row in plan if row.name.endswith("_proj.weight"))
+    """The scheme of most of the layers' matrices."""
+    return Counter(row.scheme for row in plan if row.name.endswith("_proj.weight")).most_common(1)[0][0]

@@ -16,7 +16,8 @@ from numpy.typing import DTypeLike
 
 from mlexport.export.onnx.builder import Builder, Value
 from mlexport.export.onnx.stream import Array, Weight
-from mlexport.quantize.blocks import BLOCK, block_rows, int8_rows
+from mlexport.quantize.blocks import block_rows, int8_rows
+from mlexport.quantize.graph_plan import GRAPH_SCHEMES, IntegerScheme
 from mlexport.tensors import Float32, LazyTensor
 
 # Activations in int8 inside MatMulNBits; without it the weights are restored to float32 for every product
@@ -135,16 +136,18 @@ def _int8(builder: Builder, x: _Quantised, tensors: Sequence[LazyTensor], name: 
     return builder.op("Mul", builder.op("Mul", product, builder.op("Mul", x.scale, scale)), x.row)
 
 
-def _compressed(bits: int, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+def _compressed(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
     """Constant → Convert → Multiply → Reshape → Convert → MatMul: NNCF's pattern, which OpenVINO runs compressed.
 
-    int8 with a scale a row, or int4 with one for each BLOCK numbers of a row (BLOCK must divide it); scales in f16.
+    int8 with a scale a row, or int4 with one for each block of a row (which must divide it); scales in f16.
     """
     b, (rows, columns) = builder, _size(tensors)
-    if bits == 8:
-        values, scales, dtype, blocks = _int8_values, _int8_half_scales, ir.DataType.INT8, 1
-    else:
-        values, scales, dtype, blocks = _int4_values, _int4_half_scales, ir.DataType.INT4, columns // BLOCK
+    values: Callable[[Float32], Array] = _int8_values
+    scales: Callable[[Float32], Array] = _int8_half_scales
+    dtype, blocks = ir.DataType.INT8, 1
+    if kind.block is not None:
+        values, scales = partial(_int4_values, kind.block), partial(_int4_half_scales, kind.block)
+        dtype, blocks = ir.DataType.INT4, columns // kind.block
     shape: tuple[int, ...] = (rows, columns) if blocks == 1 else (rows, blocks, columns // blocks)
     weight = Weight(name=name, dtype=dtype, shape=shape, chunks=partial(_blocks, tensors, values))
     scale = Weight(
@@ -163,26 +166,27 @@ def _int8_half_scales(rows: Float32) -> Array:
     return int8_rows(rows)[1].astype(np.float16)
 
 
-def _int4_values(rows: Float32) -> Array:
+def _int4_values(block: int, rows: Float32) -> Array:
     # The stored 0..15 mean -8..7; with the highest of the four bits flipped they are that in two's complement
-    return block_rows(rows, 4)[0] ^ np.uint8(0x88)
+    return block_rows(rows, 4, block)[0] ^ np.uint8(0x88)
 
 
-def _int4_half_scales(rows: Float32) -> Array:
-    return block_rows(rows, 4)[1].astype(np.float16)
+def _int4_half_scales(block: int, rows: Float32) -> Array:
+    return block_rows(rows, 4, block)[1].astype(np.float16)
 
 
-def _nbits(bits: int, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
+def _nbits(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
     rows, columns = _size(tensors)
-    blocks = -(-columns // BLOCK)
+    bits, block = kind.bits, kind.block or columns
+    blocks = -(-columns // block)
 
-    def values(block: Float32) -> Array:
-        return block_rows(block, bits)[0]
+    def values(part: Float32) -> Array:
+        return block_rows(part, bits, block)[0]
 
-    def scales(block: Float32) -> Array:
-        return block_rows(block, bits)[1]
+    def scales(part: Float32) -> Array:
+        return block_rows(part, bits, block)[1]
 
-    shape = (rows, blocks, BLOCK * bits // 8)
+    shape = (rows, blocks, block * bits // 8)
     weight = Weight(name=name, dtype=ir.DataType.UINT8, shape=shape, chunks=partial(_blocks, tensors, values))
     scale = Weight(
         name=f"{name}.scale",
@@ -198,7 +202,7 @@ def _nbits(bits: int, builder: Builder, x: Value, tensors: Sequence[LazyTensor],
         K=columns,
         N=rows,
         bits=bits,
-        block_size=BLOCK,
+        block_size=block,
         accuracy_level=INT8_COMPUTE,
     )
 
@@ -206,10 +210,8 @@ def _nbits(bits: int, builder: Builder, x: Value, tensors: Sequence[LazyTensor],
 SCHEMES: dict[str, Callable[[Builder, Value, Sequence[LazyTensor], str], Value]] = {
     "f32": _float32,
     "f16": _float16,
-    "int8_b32": partial(_nbits, 8),
-    "int4_b32": partial(_nbits, 4),
+    **{name: partial(_nbits, GRAPH_SCHEMES[name]) for name in ("int8_b32", "int4_b32", "int4_b64", "int4_b128")},
     # For OpenVINO's front end; ONNX Runtime would restore these for every product
     "f16_stored": _stored_float16,
-    "int8_sym": partial(_compressed, 8),
-    "int4_sym": partial(_compressed, 4),
+    **{name: partial(_compressed, kind) for name, kind in GRAPH_SCHEMES.items() if "_sym" in name},
 }

@@ -12,7 +12,8 @@ from mlexport.export.onnx.builder import Builder, Value
 from mlexport.export.onnx.matmul import products
 from mlexport.export.onnx.stream import Array, Weight
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT
-from mlexport.quantize.blocks import BLOCK, block_rows
+from mlexport.quantize.blocks import block_rows
+from mlexport.quantize.graph_plan import GRAPH_SCHEMES, IntegerScheme
 from mlexport.tensors import Float32, LazyTensor
 
 
@@ -54,23 +55,24 @@ def _stored_float16(builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
     return builder.op("Gather", restored, ids, axis=0)
 
 
-def _bits(bits: int, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
+def _bits(kind: IntegerScheme, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
     """Rows of bytes and of scales are looked up, and only those are restored, with standard operators."""
     b = builder
     rows, columns = tensor.shape
-    blocks = -(-columns // BLOCK)
-    packed = BLOCK * bits // 8
+    bits, block = kind.bits, kind.block or columns
+    blocks = -(-columns // block)
+    packed = block * bits // 8
     values = Weight(
         name=tensor.name,
         dtype=ir.DataType.UINT8,
         shape=(rows, blocks, packed),
-        chunks=partial(_blocks, tensor, lambda block: block_rows(block, bits)[0]),
+        chunks=partial(_blocks, tensor, lambda part: block_rows(part, bits, block)[0]),
     )
     scales = Weight(
         name=f"{tensor.name}.scale",
         dtype=ir.DataType.FLOAT16,
         shape=(rows, blocks, 1),
-        chunks=partial(_blocks, tensor, lambda block: block_rows(block, bits)[1].astype(np.float16)),
+        chunks=partial(_blocks, tensor, lambda part: block_rows(part, bits, block)[1].astype(np.float16)),
     )
     found = b.op("Gather", b.weight(values), ids, axis=0)
     if bits == 4:
@@ -78,11 +80,11 @@ def _bits(bits: int, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
         low = b.op("BitwiseAnd", found, b.const(15, np.uint8))
         high = b.op("BitShift", found, b.const(4, np.uint8), direction="RIGHT")
         halves = [b.op("Unsqueeze", half, b.const([3])) for half in (low, high)]
-        found = b.op("Reshape", b.op("Concat", *halves, axis=3), b.const([0, blocks, BLOCK]))
+        found = b.op("Reshape", b.op("Concat", *halves, axis=3), b.const([0, blocks, block]))
     centred = b.op("Sub", b.op("Cast", found, to=ir.DataType.FLOAT.value), b.const(1 << (bits - 1), np.float32))
     scale = b.op("Cast", b.op("Gather", b.weight(scales), ids, axis=0), to=ir.DataType.FLOAT.value)
-    restored = b.op("Reshape", b.op("Mul", centred, scale), b.const([-1, blocks * BLOCK]))
-    if columns == blocks * BLOCK:
+    restored = b.op("Reshape", b.op("Mul", centred, scale), b.const([-1, blocks * block]))
+    if columns == blocks * block:
         return restored
     return b.op("Slice", restored, b.const([0]), b.const([columns]), b.const([1]))
 
@@ -91,6 +93,5 @@ LOOKUPS: dict[str, Callable[[Builder, Value, LazyTensor], Value]] = {
     "f32": partial(_float, ir.DataType.FLOAT),
     "f16": partial(_float, ir.DataType.FLOAT16),
     "f16_stored": _stored_float16,
-    "int8_b32": partial(_bits, 8),
-    "int4_b32": partial(_bits, 4),
+    **{name: partial(_bits, GRAPH_SCHEMES[name]) for name in ("int8_b32", "int4_b32", "int4_b64", "int4_b128")},
 }

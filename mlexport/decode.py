@@ -1,4 +1,4 @@
-"""JSON into frozen dataclasses, strictly: what is there is what the annotations say, or an error names the place."""
+"""Plain data as dataclasses, strictly by their annotations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def decode(hint: Any, value: object, where: str) -> object:
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
-        return _decode_fields(hint, value, where)
+        return _fields(hint, value, where)
     if origin in (types.UnionType, Union):
         chosen = type(None) if value is None else next(a for a in arguments if a is not type(None))
         return decode(chosen, value, where)
@@ -32,7 +32,7 @@ def decode(hint: Any, value: object, where: str) -> object:
     raise ValueError(f"'{where}' is {type(value).__name__}, expected {wanted}")
 
 
-def _decode_fields(cls: Any, value: object, where: str) -> object:
+def _fields(cls: Any, value: object, where: str) -> object:
     prefix = f"{where}." if where else ""
     if not isinstance(value, Mapping):
         raise ValueError(f"'{where}' is {type(value).__name__}, expected object")

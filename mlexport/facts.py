@@ -1,0 +1,63 @@
+"""What a manifest says about calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlier:
+    """Columns of a matrix, or of its input, far beyond the others.
+
+    Attributes:
+        kind: "weights" (largest number of a column) or "inputs" (root mean square on the calibration texts).
+        columns: the farthest, at most eight.
+        count: all of them.
+        largest: the farthest, in medians of all columns.
+    """
+
+    tensor: str
+    kind: str
+    columns: tuple[int, ...]
+    count: int
+    largest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationFacts:
+    """What a variant was calibrated with.
+
+    Attributes:
+        name: "builtin", or the file's name.
+        sha256: of the texts used, each with a newline behind it.
+        texts, tokens: their number.
+        outliers: found in weights and inputs.
+    """
+
+    name: str
+    sha256: str
+    texts: int
+    tokens: int
+    outliers: tuple[Outlier, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoFacts:
+    """How a mixture of precisions was chosen.
+
+    Attributes:
+        min_cosine: what the mean cosine had to reach; None where only the size was bounded.
+        max_bytes: what the model's files had to stay within; None where only the cosine was.
+        predicted_loss: 1 - mean cosine, as the sum of losses measured tensor by tensor on calibration text.
+        verified_loss: 1 - mean cosine on the texts of the verification.
+        tries: mixtures that were written and verified.
+        losses: the measured losses: tensor -> scheme -> 1 - mean cosine with only that tensor rounded.
+    """
+
+    min_cosine: float | None
+    max_bytes: int | None
+    predicted_loss: float
+    verified_loss: float
+    tries: int
+    losses: Mapping[str, Mapping[str, float]]
