@@ -118,6 +118,29 @@ def test_a_graph_gives_stored_vectors(model: Path, tmp_path: Path, precision: st
         assert np.abs(codes).max() > 60
 
 
+def test_verify_compares_the_graphs_codes(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = make(model, tmp_path / "out", vectors="int8", targets=("openvino",), precisions=("int8",))
+    code, text, _ = run(capsys, "verify", artifact.folder)
+    assert (code, "passed" in text) == (0, True)
+    # Another range in the manifest than in the graph
+    path = artifact.folder / "mlexport.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["vectors"]["range"] *= 1.1
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    code, _, err = run(capsys, "verify", artifact.folder)
+    assert code == 5
+    assert "output sentence_embedding_int8 differs from the float32 vectors in " in err
+    # A graph that packs its signs the wrong way round is not kept
+    monkeypatch.setattr("mlexport.export.onnx.stored._BIT_VALUES", [1, 2, 4, 8, 16, 32, 64, 128])
+    cut = ("slice", "-m", model, "--layers", 1, "-t", "onnx", "-p", "f32", "--vectors", "binary")
+    code, _, err = run(capsys, *cut, "--out", tmp_path / "wrong")
+    assert code == 5
+    assert "output sentence_embedding_ubinary differs from the float32 vectors in " in err
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_nothing_is_left_of_the_calibration(model: Path, tmp_path: Path) -> None:
     artifact = make(model, tmp_path / "out", vectors="int8", precisions=("f32", "int8"), targets=("openvino",))
     names = {path.name for path in artifact.folder.iterdir()}
