@@ -17,7 +17,7 @@ from sentence_transformers.util.quantization import quantize_embeddings
 import mlexport
 from mlexport.cli import main
 from mlexport.evaluate import beir
-from mlexport.evaluate.stored import to_int8
+from mlexport.evaluate.stored import calibrate_range, to_int8
 from mlexport.request import SliceRequest
 from mlexport.search import read_documents
 from tests.tiny import make_tiny
@@ -229,6 +229,28 @@ def test_slice_eval_puts_retention_beside_size_and_cosine(
     assert kept.notes[-1].endswith(" queries, drawn with seed 0 (--sample)")
     code, text, _ = run(capsys, "inspect", out)
     assert "neighbours@10" in text
+
+
+def test_a_vocabulary_slice_is_calibrated_and_measured_by_its_own_ids(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end token has another id: with the checkpoint's, no vector would be the one that `eval` measures later."""
+    monkeypatch.setenv("MLEXPORT_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    cut = ("slice", "-m", model, "--vocab", "9000", "-t", "onnx", "-p", "f32", "--vectors", "int8", "--verify", "off")
+    code, _, _ = run(capsys, *cut, "--out", out, "--eval", "--sample", 40)
+    assert code == 0
+    manifest = mlexport.read_artifact(out).manifest
+    kept = manifest.variants[0].retention
+    assert kept is not None
+    code, text, _ = run(capsys, "eval", out, "--sample", 40, "--json")
+    assert code == 0
+    [row] = json.loads(text)["artifacts"]
+    assert kept.ndcg.value == pytest.approx(row["retention"]["ndcg"]["value"], abs=1e-9)
+    assert kept.overlap.value == pytest.approx(row["retention"]["overlap"]["value"], abs=1e-9)
+    with mlexport.open_artifact(out) as opened:
+        vectors = opened.embed([document.content for document in read_documents(beir._BUILTIN_FOLDER / "corpus.jsonl")])
+    assert manifest.vectors.range == pytest.approx(calibrate_range(vectors), rel=1e-6)
 
 
 BAD = {
