@@ -19,9 +19,9 @@ from mlexport.artifact import Artifact, Variant, read_artifact
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import EvaluationError, UsageError, missing_extra
 from mlexport.evaluate.encode import DOCUMENT, QUERY, embed_all
+from mlexport.measured import Benchmark, BenchmarkScore
 from mlexport.model import Checkpoint
 from mlexport.progress import Progress, Steps
-from mlexport.results import Benchmark, BenchmarkScore
 from mlexport.runtime import Embedder
 from mlexport.spec import SubModelSpec, parse_target
 from mlexport.tensors import Float32

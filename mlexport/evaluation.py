@@ -18,9 +18,10 @@ from mlexport.evaluate.encode import QUERY, Encoded, ReferenceVectors, artifact_
 from mlexport.evaluate.retention import compare, full_scores
 from mlexport.evaluate.retrieval import RetrievalScores
 from mlexport.evaluate.stored import COMPARISONS, Storage
+from mlexport.measured import ArtifactRetention, Evaluation, FullModel
 from mlexport.model import Checkpoint, TextFacts
 from mlexport.progress import Progress, Steps
-from mlexport.results import ArtifactRetention, Evaluation, FullModel, SlicePlan
+from mlexport.results import SlicePlan
 from mlexport.retained import RetentionReport, StoredVectors
 from mlexport.spec import SubModelSpec, Target, VectorPrecision, parse_target, parse_vectors
 
@@ -186,7 +187,7 @@ def reports(
             folder=folder,
             file=file,
             takes=variant.takes,
-            text=sub.checkpoint.text,
+            text=sub.text,
             dim=sub.spec.dim,
         )
         with steps.step("eval", full.texts):

@@ -46,7 +46,7 @@ from mlexport.results import (
 from mlexport.retained import StoredVectors
 from mlexport.slicing import cut, shortened, spec_of
 from mlexport.spec import AUTO, SubModelSpec, Target, parse_target, resolve_precision
-from mlexport.vector_range import needs_range, with_range
+from mlexport.vector_range import needs_range, require_equal_codes, with_range
 from mlexport.vocabulary import choose, parse_vocabulary
 
 
@@ -229,6 +229,10 @@ def _make(
                 for variant, model_file in zip(plan.variants, written, strict=True)
             ]
         _require_passed(plan, reports, steps)
+        if reference.mode != "off":
+            by_ids = [file for v, file in zip(plan.variants, written, strict=True) if v.takes == IDS]
+            text, dim = plan.sub.text, plan.sub.spec.dim
+            require_equal_codes(plan.sub.stored, plan.target, text=text, dim=dim, folder=build.folder, files=by_ids)
         with steps.step("table"):
             # The table of a file that takes text is that of the one that takes ids
             checked = {v.precision: v for v, r in zip(plan.variants, reports, strict=True) if r.status != "off"}
@@ -356,11 +360,13 @@ def verify_artifact(
         checkpoint = shortened(checkpoint, artifact.text.max_length)
         spec, kept = SubModelSpec.parse(manifest.spec), read_kept(folder)
         sub = cut(checkpoint, spec, allow_untrained=True, vocabulary=kept)
+    target, files = parse_target(manifest.target), [one.model_file for one in chosen if one.takes == IDS]
+    require_equal_codes(manifest.vectors, target, text=artifact.text, dim=sub.spec.dim, folder=folder, files=files)
     with steps.step("verify"), verification.Reference(sub, mode) as reference:
         return {
             one.name: verification.verify(
                 reference,
-                parse_target(manifest.target),
+                target,
                 takes=one.takes,
                 precisions=[one.precision, *filter(None, [one.table_precision])],
                 folder=folder,

@@ -17,7 +17,7 @@ from sentence_transformers.util.quantization import quantize_embeddings
 import mlexport
 from mlexport.cli import main
 from mlexport.evaluate import beir
-from mlexport.evaluate.stored import to_int8
+from mlexport.evaluate.stored import calibrate_range, to_int8
 from mlexport.request import SliceRequest
 from mlexport.search import read_documents
 from tests.tiny import make_tiny
@@ -118,6 +118,29 @@ def test_a_graph_gives_stored_vectors(model: Path, tmp_path: Path, precision: st
         assert np.abs(codes).max() > 60
 
 
+def test_verify_compares_the_graphs_codes(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = make(model, tmp_path / "out", vectors="int8", targets=("openvino",), precisions=("int8",))
+    code, text, _ = run(capsys, "verify", artifact.folder)
+    assert (code, "passed" in text) == (0, True)
+    # Another range in the manifest than in the graph
+    path = artifact.folder / "mlexport.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["vectors"]["range"] *= 1.1
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    code, _, err = run(capsys, "verify", artifact.folder)
+    assert code == 5
+    assert "output sentence_embedding_int8 differs from the float32 vectors in " in err
+    # A graph that packs its signs the wrong way round is not kept
+    monkeypatch.setattr("mlexport.export.onnx.stored._BIT_VALUES", [1, 2, 4, 8, 16, 32, 64, 128])
+    cut = ("slice", "-m", model, "--layers", 1, "-t", "onnx", "-p", "f32", "--vectors", "binary")
+    code, _, err = run(capsys, *cut, "--out", tmp_path / "wrong")
+    assert code == 5
+    assert "output sentence_embedding_ubinary differs from the float32 vectors in " in err
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_nothing_is_left_of_the_calibration(model: Path, tmp_path: Path) -> None:
     artifact = make(model, tmp_path / "out", vectors="int8", precisions=("f32", "int8"), targets=("openvino",))
     names = {path.name for path in artifact.folder.iterdir()}
@@ -206,6 +229,28 @@ def test_slice_eval_puts_retention_beside_size_and_cosine(
     assert kept.notes[-1].endswith(" queries, drawn with seed 0 (--sample)")
     code, text, _ = run(capsys, "inspect", out)
     assert "neighbours@10" in text
+
+
+def test_a_vocabulary_slice_is_calibrated_and_measured_by_its_own_ids(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end token has another id: with the checkpoint's, no vector would be the one that `eval` measures later."""
+    monkeypatch.setenv("MLEXPORT_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    cut = ("slice", "-m", model, "--vocab", "9000", "-t", "onnx", "-p", "f32", "--vectors", "int8", "--verify", "off")
+    code, _, _ = run(capsys, *cut, "--out", out, "--eval", "--sample", 40)
+    assert code == 0
+    manifest = mlexport.read_artifact(out).manifest
+    kept = manifest.variants[0].retention
+    assert kept is not None
+    code, text, _ = run(capsys, "eval", out, "--sample", 40, "--json")
+    assert code == 0
+    [row] = json.loads(text)["artifacts"]
+    assert kept.ndcg.value == pytest.approx(row["retention"]["ndcg"]["value"], abs=1e-9)
+    assert kept.overlap.value == pytest.approx(row["retention"]["overlap"]["value"], abs=1e-9)
+    with mlexport.open_artifact(out) as opened:
+        vectors = opened.embed([document.content for document in read_documents(beir._BUILTIN_FOLDER / "corpus.jsonl")])
+    assert manifest.vectors.range == pytest.approx(calibrate_range(vectors), rel=1e-6)
 
 
 BAD = {

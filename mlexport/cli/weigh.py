@@ -25,7 +25,9 @@ def eval_command(
     ] = None,
     data: Annotated[
         str,
-        typer.Option("--data", metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels/ as BEIR has them."),
+        typer.Option(
+            "--data", metavar="DIR|builtin", help="Folder with corpus.jsonl, queries.jsonl and qrels/ as BEIR has them."
+        ),
     ] = "builtin",
     split: Annotated[
         str | None, typer.Option("--split", metavar="NAME", help="Which qrels/NAME.tsv; test, or the only one.")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from mlexport.artifact import Artifact, VerifyReport
+from mlexport.measured import Benchmark, Evaluation
 from mlexport.model import Checkpoint
-from mlexport.results import Benchmark, CheckpointFacts, Evaluation, SearchResult, Sizes, SlicePlan, SliceResult
+from mlexport.results import CheckpointFacts, SearchResult, Sizes, SlicePlan, SliceResult
 
 Data = Mapping[str, object]
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from mlexport.artifact import IDS, Manifest
 from mlexport.evaluate.retention import Retention
+from mlexport.measured import ArtifactRetention, Benchmark, Evaluation
 from mlexport.report.console import heading, line, megabytes, times
-from mlexport.results import ArtifactRetention, Benchmark, Evaluation
 from mlexport.retained import Estimate, StoredRetention
 from mlexport.spec import Target, VectorPrecision
 
