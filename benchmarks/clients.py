@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import openvino
+from tokenizers import Tokenizer
 
 import mlexport
 from mlexport.probes import PROBES, over_long
@@ -50,6 +53,8 @@ def main() -> None:
         write("hf", ("f32",), Path(work) / "hf")
         expected = reference(Path(work) / "hf", texts)
         print("| client | file | lowest cosine of texts | lowest cosine of queries |\n|---|---|---|---|")
+        for precision, folder in folders.items():
+            show(precision, FILES[precision][0], [alone(folder, f"onnx/{FILES[precision][0]}", texts)], expected)
         python = environment(environments / "optimum", OPTIMUM)
         for precision, folder in folders.items():
             show(precision, FILES[precision][0], in_python(python, folder, FILES[precision][0], texts), expected)
@@ -59,6 +64,8 @@ def main() -> None:
         for precision in FILES:
             folder = Path(work) / f"openvino-{precision}"
             write("openvino", (precision,), folder)
+            file = f"openvino/{OPENVINO_FILE}"
+            show(precision, f"{OPENVINO_FILE} ({precision})", [alone(folder, file, texts)], expected)
             script = Path(__file__).with_name("clients_openvino.py")
             answers = ask([str(python), str(script), str(folder)], texts)
             show(precision, f"{OPENVINO_FILE} ({precision})", answers, expected)
@@ -89,6 +96,32 @@ def environment(folder: Path, packages: tuple[str, ...]) -> Path:
         # optimum-intel asks for it and works without; its CUDA build does not go with a CPU build of torch
         subprocess.run([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"], check=True)
     return python
+
+
+def alone(folder: Path, file: str, texts: list[str]) -> dict[str, Any]:
+    """The runtime and `tokenizers`, and nothing of ours: what an application writes itself."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(LIMIT)
+    tokenizer.enable_padding()
+    if file.endswith(".onnx"):
+        name = f"onnxruntime {version('onnxruntime')} alone"
+        session = onnxruntime.InferenceSession(folder / file, providers=["CPUExecutionProvider"])
+    else:
+        name = f"openvino {version('openvino')} alone"
+        compiled = openvino.Core().compile_model(folder / file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def embed(batch: list[str]) -> list[list[float]]:
+        rows = tokenizer.encode_batch(batch)
+        feed = {
+            "input_ids": np.array([row.ids for row in rows]),
+            "attention_mask": np.array([row.attention_mask for row in rows]),
+        }
+        if file.endswith(".onnx"):
+            return session.run(["sentence_embedding"], feed)[0].tolist()
+        return compiled(feed)["sentence_embedding"].tolist()
+
+    prompt = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]["query"]
+    return {"client": name, "texts": embed(texts), "queries": embed([prompt + text for text in texts])}
 
 
 def in_python(python: Path, folder: Path, file: str, texts: list[str]) -> list[dict[str, Any]]:

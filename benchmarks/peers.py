@@ -106,6 +106,24 @@ def texts(folder: Path, shape: tuple[int, int], rounds: int) -> list[NDArray[np.
     return list(rows)
 
 
+def planned_and_written(place: Path, model: str) -> dict[str, dict[str, float]]:
+    """Rank 128 in int8: the tensors' bytes as a dry run plans them, and the bytes of the model's files."""
+    found = {}
+    for target in ("onnx", "openvino", "gguf"):
+        folder = place / f"{target}-r128"
+        ours = [sys.executable, "-m", "mlexport", "slice", "--model", model, "--layers", str(LAYERS), "--dim", str(DIM)]
+        ours += ["--rank", "128", "--target", target, "--precision", "int8", "--out", str(folder), "--json", "--force"]
+        done = [
+            json.loads(subprocess.run([*ours, *more], check=True, capture_output=True).stdout)[0]["variants"][0]
+            for more in (["--dry-run"], ["--verify", "off"])
+        ]
+        planned = done[0]["sizes"]["table_bytes"] + done[0]["sizes"]["body_bytes"]
+        written = size(folder / done[1]["model_file"])
+        found[target] = {"planned": planned, "written": written, "ratio": round(written / planned, 5)}
+        print(f"rank 128, {target:9} planned {planned:,}, written {written:,} bytes", flush=True)
+    return found
+
+
 def size(file: Path) -> int:
     """Bytes of a model's file or pair of files; of a folder's weights."""
     file = file / "model.safetensors" if file.is_dir() else file
@@ -135,6 +153,7 @@ def main() -> None:
         seconds, peak = measure(command)
         taken[name] = {"seconds": round(seconds, 2), "peak_resident_bytes": peak}
         print(f"export {name:24} {seconds:7.1f} s {peak / 1e6:8.0f} MB", flush=True)
+    at_rank_128 = planned_and_written(place, model)
     files = models(place)
     contestants = {name: Contestant(kind, file, DIM) for name, (kind, file) in files.items()}
     found = {}
@@ -150,6 +169,7 @@ def main() -> None:
     result = {
         "what": f"{LAYERS} layers, {DIM} dims, of {args.model or 'random weights in real shapes'}; batch x tokens",
         "export": taken,
+        "rank_128_int8": at_rank_128,
         "bytes": {name: size(file) for name, (_, file) in files.items()},
         "load_ms": loads,
         "peak_resident_bytes": peaks,
