@@ -13,8 +13,10 @@ import argparse
 import itertools
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, cast
 
 from environment import environment
 
@@ -64,34 +66,51 @@ def write(cut: Cut, work: Path) -> Path:
     return folder
 
 
-def measure(work: Path) -> dict[str, object]:
-    """Every cut, and the ways to store the vectors of the whole model."""
-    cuts = grid()
-    folders = [write(cut, work) for cut in cuts]
-    found = evaluation_data(evaluate_artifacts(folders))
+def measure(cuts: Sequence[Cut], work: Path) -> list[dict[str, Any]]:
+    """Bytes and retention of cuts."""
+    found = evaluation_data(evaluate_artifacts([write(cut, work) for cut in cuts]))
     points = []
-    for cut, row in zip(cuts, found["artifacts"], strict=True):  # type: ignore[call-overload]
+    for cut, row in zip(cuts, cast(list[dict[str, Any]], found["artifacts"]), strict=True):
         kept = row["retention"]
         names = ("ndcg", "retained_ndcg", "retained_recall", "mean_of_languages", "overlap", "correlation")
         points.append({**asdict(cut), "bytes": row["bytes"], **{name: kept[name] for name in names}})
         print(f"{cut.name}: {row['bytes'] / 1e6:.2f} MB, {100 * kept['retained_ndcg']['value']:.2f}%", flush=True)
+    return points
+
+
+def measure_vectors(work: Path) -> dict[str, Any]:
+    """The ways to store the vectors of the whole model, and what everything is compared with."""
     whole = write(Cut(target="onnx", precision="f32", layers=max(LAYERS), rank=None), work)
-    vectors = evaluation_data(evaluate_artifacts([whole], vectors=("f32", "int8", "binary")))
-    stored = vectors["artifacts"][0]["retention"]["stored"]  # type: ignore[index]
-    return {"full": found["full"], "queries": found["queries"], "documents": found["documents"], "points": points} | {
-        "full_ndcg": found["artifacts"][0]["retention"]["full_ndcg"],  # type: ignore[index]
-        "stored_vectors": stored,
-    }
+    found = cast(dict[str, Any], evaluation_data(evaluate_artifacts([whole], vectors=("f32", "int8", "binary"))))
+    kept = found["artifacts"][0]["retention"]
+    facts = {name: found[name] for name in ("full", "queries", "documents")}
+    return facts | {"full_ndcg": kept["full_ndcg"], "stored_vectors": kept["stored"]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "retention")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "retention.json")
+    parser.add_argument(
+        "--only", metavar="TARGET-PRECISION", help="measure these points again, keep the others of --out"
+    )
     args = parser.parse_args()
     facts = environment(LIBRARIES)
-    result = {"how": "benchmarks/retention.py", "environment": facts} | measure(args.work)
+    cuts = [cut for cut in grid() if args.only is None or cut.name.startswith(f"{args.only}-")]
+    points = {point_name(point): point for point in measure(cuts, args.work)}
+    if args.only is None:
+        result = {"how": "benchmarks/retention.py", "environment": facts, **measure_vectors(args.work)}
+    else:
+        result = json.loads(args.out.read_text(encoding="utf-8"))
+        points = {point_name(point): point for point in result["points"]} | points
+        result[f"environment_of_{args.only}"] = facts
+    result["points"] = list(points.values())
     args.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def point_name(point: dict[str, Any]) -> str:
+    """The name of the cut that was measured."""
+    return Cut(**{field.name: point[field.name] for field in fields(Cut)}).name
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ LOWEST_PERCENT = 84.0
 SIZES_MB = (2, 3, 5, 10, 20, 40)
 VECTOR_BYTES = (1, 4, 16, 64, 256, 1024)
 # Points of the front that are named differ by this much
-NAMED_EVERY = 0.6
+NAMED_EVERY = 0.5
 
 Point = Mapping[str, Any]
 
