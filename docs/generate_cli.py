@@ -28,6 +28,7 @@ error; an error is one line, `error: …`.
 | 6 | an optional library is not installed; the message has the `pip` line |
 | 7 | not an artifact, or its files do not match its manifest |
 | 8 | out of memory |
+| 9 | the full model's vectors could not be computed, or an mteb task failed |
 | 130, 143 | interrupted (Ctrl-C), terminated; nothing half-written stays |
 """
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlexport.artifact import Artifact, VerifyReport, read_artifact
     from mlexport.checkpoint import open_checkpoint
     from mlexport.errors import MlexportError
+    from mlexport.evaluation import evaluate_artifacts
     from mlexport.model import Checkpoint, SubModel
     from mlexport.opened import OpenArtifact, open_artifact, search
     from mlexport.pipeline import inspect, plan_slice, slice_model, verify_artifact
@@ -29,6 +30,7 @@ _PLACES = {
     "artifact": ("Artifact", "VerifyReport", "read_artifact"),
     "checkpoint": ("open_checkpoint",),
     "errors": ("MlexportError",),
+    "evaluation": ("evaluate_artifacts",),
     "model": ("Checkpoint", "SubModel"),
     "opened": ("OpenArtifact", "open_artifact", "search"),
     "pipeline": ("inspect", "plan_slice", "slice_model", "verify_artifact"),
@@ -47,6 +49,7 @@ __all__ = [
     "SubModelSpec",
     "Target",
     "VerifyReport",
+    "evaluate_artifacts",
     "inspect",
     "open_artifact",
     "open_checkpoint",

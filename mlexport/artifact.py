@@ -14,6 +14,7 @@ from mlexport.errors import ArtifactError
 from mlexport.facts import AutoFacts, CalibrationFacts
 from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
+from mlexport.retained import RetentionReport, StoredVectors
 
 MANIFEST = "mlexport.json"
 FORMAT_VERSION = 2
@@ -109,6 +110,7 @@ class Variant:
         model_file: what a runtime opens, relative to the folder; "." for hf.
         sizes: `layers`, `dim`, `table_parameters`, `body_parameters`, `table_bytes`, `body_bytes`.
         table_error: what quantising cost the token table; None where it is exact, or was not verified.
+        retention: what it keeps of the full model; None without `--eval`.
         calibration: what its matrices were rounded on; None where each number was rounded by itself.
         auto: how its mixture of precisions was chosen; None for a precision that was named.
     """
@@ -121,6 +123,7 @@ class Variant:
     plan: tuple[TensorPlan, ...]
     table_error: TableError | None
     verification: VerifyReport
+    retention: RetentionReport | None
     calibration: CalibrationFacts | None = None
     auto: AutoFacts | None = None
 
@@ -143,6 +146,7 @@ class Manifest:
     before: sizes of the checkpoint, as `Variant.sizes`.
     text: TextFacts as a mapping.
     vocabulary: what a vocabulary slice left; None without one.
+    vectors: how a user stores what it gives; one choice for all variants, whose stored vectors then fit together.
     variants: at least one; the first is opened when nothing else is said.
     """
 
@@ -158,6 +162,7 @@ class Manifest:
     before: Mapping[str, int]
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
+    vectors: StoredVectors
     vocabulary: VocabularyReport | None = None
     variants: tuple[Variant, ...]
     files: tuple[FileEntry, ...]
@@ -176,6 +181,16 @@ class Manifest:
         raise ArtifactError(
             f"this artifact has no variant '{name}': choose from {', '.join(v.name for v in self.variants)}"
         )
+
+    def shipped_bytes(self, variant: Variant) -> int:
+        """Bytes of a variant's files and of those that belong to no other one: what a user of it ships."""
+        others = {_stem(other.model_file) for other in self.variants} - {_stem(variant.model_file)}
+        return sum(entry.bytes for entry in self.files if _stem(entry.path) not in others)
+
+
+def _stem(path: str) -> str:
+    # An IR's .bin and an ONNX file's data lie beside it under its name
+    return str(PurePosixPath(path).with_suffix("")) if path != "." else path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,12 @@ class ArtifactError(MlexportError):
     exit_code: ClassVar[int] = 7
 
 
+class EvaluationError(MlexportError):
+    """Retention could not be measured: the full model's vectors could not be computed, or an mteb task failed."""
+
+    exit_code: ClassVar[int] = 9
+
+
 def missing_extra(module: str, extra: str, purpose: str) -> MissingExtraError:
     """The error for an absent optional library."""
     return MissingExtraError(f'{purpose} needs {module}, which is not installed: pip install "mlexport[{extra}]"')

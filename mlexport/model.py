@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlexport.kept import KeptTokens
+from mlexport.retained import FLOAT_VECTORS, StoredVectors
 from mlexport.spec import SubModelSpec
 from mlexport.tensors import LazyTensor
 
@@ -111,6 +112,7 @@ class SubModel:
         text: the checkpoint's tokenizer facts, with the ids of the tokens kept.
         tokenizer: reads tokenizer.json, as the tokens kept leave it.
         shape: fixed (batch, tokens) of an artifact for accelerators; None where any will do.
+        stored: how vectors are stored; a graph gives them in that form too.
         untrained: one sentence for each axis whose cut was not trained; empty if all were.
         notes: decisions worth printing, such as "rank 64 by SVD: this checkpoint has no U and V".
     """
@@ -126,3 +128,4 @@ class SubModel:
     shape: tuple[int, int] | None
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
+    stored: StoredVectors = FLOAT_VECTORS

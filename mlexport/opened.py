@@ -11,11 +11,12 @@ import numpy as np
 from mlexport import runtime
 from mlexport.artifact import read_artifact
 from mlexport.errors import UsageError
+from mlexport.evaluate.stored import to_binary, to_int8
 from mlexport.progress import Progress, Steps
 from mlexport.results import Found, SearchResult
 from mlexport.search import DEFAULT_CORPUS, Document, nearest, read_documents
-from mlexport.spec import SubModelSpec, parse_target
-from mlexport.tensors import Float32
+from mlexport.spec import SubModelSpec, VectorPrecision, parse_target, parse_vectors
+from mlexport.tensors import Float32, StoredArray
 
 # Prompt names of config_sentence_transformers.json
 QUERY, DOCUMENT = "query", "document"
@@ -63,6 +64,29 @@ class OpenArtifact:
                 f"{self.artifact.manifest.model} has no query prompt (prompts: {known}): leave the query option out"
             )
         return self._embed(texts, self.prompts.get(QUERY if query else DOCUMENT, ""), "embed", progress)
+
+    def store(self, vectors: Float32, precision: str | None = None) -> StoredArray:
+        """Vectors as they are stored: float32, int8 codes, or signs packed into uint8.
+
+        Args:
+            vectors: float32 [texts, dim], as `embed` gives them.
+            precision: "f32", "int8" or "binary"; None takes what the artifact was made for.
+
+        Raises:
+            UsageError: an unknown precision, or int8 of an artifact whose range was not calibrated.
+        """
+        stored = self.artifact.manifest.vectors
+        chosen = parse_vectors(stored.precision if precision is None else precision)
+        if chosen == VectorPrecision.F32:
+            return vectors
+        if chosen == VectorPrecision.BINARY:
+            return to_binary(vectors)
+        if stored.range is None:
+            raise UsageError(
+                f"{self.artifact.folder} has no int8 range: make it with `mlexport slice --vectors int8`, "
+                "or store f32 or binary"
+            )
+        return to_int8(vectors, stored.range)
 
     def search(
         self, queries: Sequence[str], documents: Sequence[Document], *, top: int = 10, progress: Progress | None = None

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlexport.errors import UsageError
-from mlexport.spec import AUTO, FLOAT_PRECISIONS, Target, parse_shape, parse_size, parse_target, resolve_precision
+from mlexport.spec import (
+    AUTO,
+    FLOAT_PRECISIONS,
+    Target,
+    VectorPrecision,
+    parse_shape,
+    parse_size,
+    parse_target,
+    parse_vectors,
+    resolve_precision,
+)
 
 # Calibration texts that are in the package
 BUILTIN_TEXTS = "builtin"
@@ -41,6 +51,7 @@ class SliceRequest:
         out: folder of the artifact, or of one folder a target if there are several; None makes a name under `out/`.
         allow_untrained: cut where the checkpoint was not trained.
         text_in: a second file of each precision with the tokenizer inside, which takes strings.
+        vectors: how a user stores the vectors, "f32", "int8" or "binary"; graphs give them in that form too.
         static: "BATCHxTOKENS", such as "1x128": fixed shapes for accelerators ("onnx", "openvino").
         calibrate: a file with one text a line (or .jsonl), or "builtin": matrices are rounded so that their products
             stay true on these texts. Precision "auto" takes "builtin" where nothing is said.
@@ -61,6 +72,7 @@ class SliceRequest:
     allow_untrained: bool = False
     text_in: bool = False
     static: str | None = None
+    vectors: str = "f32"
     calibrate: str | None = None
     min_cosine: float | None = None
     max_size: str | None = None
@@ -74,6 +86,7 @@ class CheckedRequest:
         precisions: the formats' own names by target, each once.
         tables: the format's own name for the table alone; None leaves it to the precision.
         shape: fixed (batch, tokens), if asked for.
+        vectors: how the vectors are stored.
         calibrate: where calibration texts come from, if any are needed.
         bound: what precision "auto" must meet.
     """
@@ -82,6 +95,7 @@ class CheckedRequest:
     precisions: Mapping[Target, tuple[str, ...]]
     tables: Mapping[Target, str | None]
     shape: tuple[int, int] | None
+    vectors: VectorPrecision
     calibrate: str | None
     bound: Bound
 
@@ -107,6 +121,7 @@ def check(request: SliceRequest) -> CheckedRequest:
         precisions=precisions,
         tables={t: None if table is None else resolve_precision(t, table) for t in targets},
         shape=None if request.static is None else parse_shape(request.static),
+        vectors=parse_vectors(request.vectors),
         calibrate=_calibrate(request, precisions),
         bound=_bound(request, precisions),
     )

@@ -62,7 +62,7 @@ def read_documents(path: Path) -> tuple[Document, ...]:
     """
     found: list[Document] = []
     seen: set[str] = set()
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         document = _document(line, number, path) if path.suffix == ".jsonl" else _plain(line, number)
@@ -85,13 +85,13 @@ def read_texts(path: Path) -> tuple[str, ...]:
     """
     if path.suffix == ".jsonl":
         return tuple(document.content for document in read_documents(path))
-    content = _read_text(path)
+    content = read_text(path)
     if not content:
         raise UsageError(f"{'standard input' if str(path) == '-' else path} is empty: expected one text a line")
     return tuple(line.removesuffix("\r") for line in content.removesuffix("\n").split("\n"))
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The file as text; one line says why where that fails."""
     try:
         # Not read_text: it would turn a lone \r inside a text into the end of a line

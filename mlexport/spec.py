@@ -57,6 +57,26 @@ class Target(StrEnum):
     OPENVINO = "openvino"
 
 
+class VectorPrecision(StrEnum):
+    """What a user stores of a vector."""
+
+    F32 = "f32"
+    INT8 = "int8"
+    BINARY = "binary"
+
+
+def parse_vectors(text: str) -> VectorPrecision:
+    """A vector precision of a name.
+
+    Raises:
+        UsageError: no such precision.
+    """
+    try:
+        return VectorPrecision(text.lower())
+    except ValueError:
+        raise UsageError(f"unknown vector precision '{text}': choose from {', '.join(VectorPrecision)}") from None
+
+
 # Precisions by target: the user's word -> the format's own name. The first is the default.
 PRECISIONS: dict[Target, dict[str, str]] = {
     Target.HF: {"f32": "f32", "f16": "f16", "bf16": "bf16"},

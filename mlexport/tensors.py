@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 BLOCK_BYTES = 16 * 2**20
 
 Float32 = NDArray[np.float32]
+# Vectors as a user stores them
+StoredArray = NDArray[np.float32] | NDArray[np.int8] | NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

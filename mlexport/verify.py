@@ -16,6 +16,7 @@ from mlexport.artifact import IDS, VerifyReport
 from mlexport.child import Answers
 from mlexport.errors import UsageError, VerificationError, missing_extra
 from mlexport.kept import SplitChange
+from mlexport.memory import available_bytes
 from mlexport.model import TABLE, SubModel
 from mlexport.probes import PROBES, SAMPLE_NAMES, Probe, over_long
 from mlexport.spec import Target
@@ -216,15 +217,11 @@ def _check(sub: SubModel, *, stream: bool) -> None:
 
 def _check_memory(sub: SubModel) -> None:
     """Refuse a reference that will not fit, before anything is loaded (Linux; elsewhere nothing is known)."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return
-    facts = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    free = int(facts["MemAvailable"].split()[0]) * 1024
+    free = available_bytes()
     # float32 weights, and once more the table while it is replaced; a vocabulary slice's reference has it whole
     body = sum(tensor.size for name, tensor in sub.tensors.items() if name != TABLE)
     needed = 4 * (body + 2 * sub.checkpoint.tensors[TABLE].size)
-    if needed > MEMORY_SHARE * free:
+    if free is not None and needed > MEMORY_SHARE * free:
         raise VerificationError(
             f"full verification needs about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: "
             "pass --verify sample (one layer at a time), or --verify off"

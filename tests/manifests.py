@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlexport.artifact import FORMAT_VERSION, IDS, Artifact, Manifest, TensorPlan, Variant, VerifyReport
 from mlexport.commit import building
+from mlexport.retained import FLOAT_VECTORS
 
 
 def make_manifest() -> Manifest:
@@ -41,6 +42,7 @@ def make_manifest() -> Manifest:
         plan=(TensorPlan(name="norm.weight", shape=(8,), scheme="f32", bytes=32, reason="asked for"),),
         table_error=None,
         verification=report,
+        retention=None,
     )
     return Manifest(
         format_version=FORMAT_VERSION,
@@ -55,6 +57,7 @@ def make_manifest() -> Manifest:
         before=sizes,
         untrained=(),
         notes=("a note",),
+        vectors=FLOAT_VECTORS,
         variants=(variant,),
         files=(),
     )

@@ -219,7 +219,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, object], mess
 
 def test_a_child_that_stops_is_one_line(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch.py").write_text("raise RuntimeError('no torch today')")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(pipeline.__file__).parent.parent}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(pipeline.__file__).parents[2]}")
     request = SliceRequest(layers=1, precisions=["auto"], max_size="1GB", calibrate=str(texts))
     with pytest.raises(CalibrationError, match=r"calibration stopped with exit code 1: RuntimeError: no torch today$"):
         pipeline.plan_slice(request)

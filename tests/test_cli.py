@@ -164,7 +164,7 @@ def test_a_sampled_verification_writes_down_what_it_left_out(
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("slice", "inspect", "embed", "search", "verify"):
+    for command in ("slice", "inspect", "embed", "search", "verify", "eval"):
         code, text, _ = run(capsys, command, "--help")
         assert code == 0
         assert f"mlexport {command} " in text.replace("Usage: mlexport", "")

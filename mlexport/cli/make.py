@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mlexport.cli.app import AsJson, app, print_json
+from mlexport.errors import UsageError
 
 Model = Annotated[
     str,
@@ -82,6 +83,20 @@ def slice_command(
         str | None,
         typer.Option("--static", metavar="BATCHxTOKENS", help="Fixed shapes for NPUs (onnx, openvino), such as 1x128."),
     ] = None,
+    vectors: Annotated[
+        str,
+        typer.Option(
+            "--vectors",
+            metavar="PRECISION",
+            help="How you will store the vectors: f32, int8 (range calibrated) or binary.",
+        ),
+    ] = "f32",
+    evaluate: Annotated[
+        bool, typer.Option("--eval", help="Measure what each file keeps of the full model, on the built-in set.")
+    ] = False,
+    sample: Annotated[
+        int | None, typer.Option("--sample", metavar="N", help="With --eval: only N queries; all by default.")
+    ] = None,
     calibrate: Annotated[
         str | None,
         typer.Option(
@@ -137,13 +152,22 @@ def slice_command(
         allow_untrained=allow_untrained,
         text_in=text_in,
         static=static,
+        vectors=vectors,
         calibrate=calibrate,
         min_cosine=min_cosine,
         max_size=max_size,
     )
+    if sample is not None and not evaluate:
+        raise UsageError("--sample goes with --eval: it says how many queries that asks")
     with Bars() as bars:
         plans = pipeline.plan_slice(request, progress=bars)
-        results = [] if dry_run else pipeline.write_slices(plans, verify=verify, force=force, progress=bars)
+        results = (
+            []
+            if dry_run
+            else pipeline.write_slices(
+                plans, verify=verify, force=force, retention=evaluate, sample=sample, progress=bars
+            )
+        )
     if dry_run and as_json:
         print_json([data.plan_data(plan) for plan in plans])
     elif dry_run:

@@ -31,7 +31,16 @@ def embed(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="FILE.npy (float32 [texts, dim]), FILE.json, or - for JSON lines."
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="FILE.npy (float32 or int8 [texts, dim], uint8 [texts, dim / 8]), FILE.json, or - for JSON lines.",
+        ),
+    ] = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            "--vectors", metavar="PRECISION", help="f32, int8 or binary; by default what the artifact was made for."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file.")] = False,
@@ -43,6 +52,8 @@ def embed(
     mlexport embed out/demo "edit photos" --query
     mlexport embed out/demo --file texts.txt --out vectors.npy
     """
+    import numpy as np  # noqa: PLC0415
+
     from mlexport import opened  # noqa: PLC0415
     from mlexport.report import vectors as writer  # noqa: PLC0415
     from mlexport.report.progress import Bars  # noqa: PLC0415
@@ -55,7 +66,9 @@ def embed(
         writer.check(to_file, force=force)
     chosen = list(texts or ()) if file is None else list(read_texts(file))
     with opened.open_artifact(artifact, variant) as model, Bars() as bars:
-        found = model.embed(chosen, query=query, progress=bars)
+        # Refused before anything is computed
+        model.store(np.zeros((0, model.dim), dtype=np.float32), vectors)
+        found = model.store(model.embed(chosen, query=query, progress=bars), vectors)
     if to_file is not None:
         writer.write(to_file, chosen, found)
     if as_json:
@@ -63,11 +76,12 @@ def embed(
             {
                 "texts": len(chosen),
                 "dim": model.dim,
+                "dtype": str(found.dtype),
                 **({"out": str(out)} if to_file else writer.document(chosen, found)),
             }
         )
     elif to_file is not None:
-        typer.echo(f"{to_file}: {len(chosen)} vectors of {model.dim} numbers", err=True)
+        typer.echo(f"{to_file}: {len(chosen)} vectors of {model.dim} numbers, {found.dtype}", err=True)
     else:
         for line in writer.lines(chosen, found):
             typer.echo(line)

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mlexport.artifact import IDS, Artifact, Manifest, TensorPlan, Variant, VerifyReport
-from mlexport.report.console import heading, line, megabytes, millions, show_prompts
+from mlexport.report.console import heading, line, megabytes, millions, show_prompts, times
+from mlexport.report.retention import show_kept
 from mlexport.report.vocabulary import show_split_change, show_vocabulary
-from mlexport.results import Sizes, SlicePlan, SliceResult, Step, manifest_sizes
+from mlexport.results import Sizes, SlicePlan, SliceResult, manifest_sizes
 from mlexport.spec import SubModelSpec
 
 # Of the farthest
@@ -27,7 +28,7 @@ def show_slice(console: Console, results: Sequence[SliceResult]) -> None:
         names = ", ".join(variant.name for variant in manifest.variants)
         heading(console, f"{manifest.model} → {manifest.spec} · {manifest.target} {names}")
         _show_artifact_body(console, manifest)
-        line(console, "time", _times(result.steps))
+        line(console, "time", times(result.steps))
     for result in results:
         total = sum(entry.bytes for entry in result.artifact.manifest.files)
         line(console, "written", f"{result.artifact.folder}  ({megabytes(total)} in all)")
@@ -97,6 +98,7 @@ def _show_artifact_body(console: Console, manifest: Manifest) -> None:
             whose = f"{variant.name}: " if len(by_ids) > 1 else ""
             text = f"{whose}rows differ by {lost.mean:.2%} on average, {lost.max:.2%} at most"
             line(console, "table error", f"{text} (token {lost.worst_token})")
+    show_kept(console, manifest)
     _show_remarks(console, manifest.notes, manifest.untrained)
 
 
@@ -206,7 +208,3 @@ def _show_remarks(console: Console, notes: Sequence[str], untrained: Sequence[st
         line(console, "note", note)
     for sentence in untrained:
         line(console, "NOT TRAINED", sentence, style="yellow")
-
-
-def _times(steps: Sequence[Step]) -> str:
-    return " · ".join(f"{step.name} {step.seconds:.2f} s" for step in steps)

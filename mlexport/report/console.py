@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
+
+from mlexport.results import Step
 
 # Width of a table that no terminal limits
 _FILE_WIDTH = 110
@@ -36,6 +38,11 @@ def line(console: Console, name: str, text: str, style: str = "") -> None:
     """A fact behind its name."""
     # Soft wrap: a path or a command must stay in one piece for copying
     console.print(Text(f"{name:<12}  ", style="dim") + Text(text, style=style), soft_wrap=True)
+
+
+def times(steps: Sequence[Step]) -> str:
+    """Steps and their seconds."""
+    return " · ".join(f"{step.name} {step.seconds:.2f} s" for step in steps)
 
 
 def show_prompts(console: Console, prompts: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from mlexport.artifact import Artifact, VerifyReport
+from mlexport.measured import Benchmark, Evaluation
 from mlexport.model import Checkpoint
 from mlexport.results import CheckpointFacts, SearchResult, Sizes, SlicePlan, SliceResult
 
@@ -95,6 +96,23 @@ def search_data(result: SearchResult) -> Data:
             for found in result.found
         ],
     }
+
+
+def benchmark_data(found: Benchmark) -> Data:
+    """Scores of mteb's tasks."""
+    return {"against": found.against, "scores": [asdict(score) for score in found.scores]}
+
+
+def evaluation_data(found: Evaluation) -> Data:
+    """An evaluation: every number as {value, low, high}, the ends of its 95% interval."""
+    everything = asdict(found)
+    everything["artifacts"] = [row | {"folder": str(row["folder"])} for row in everything["artifacts"]]
+    del everything["steps"]
+    # Several artifacts share the names of their steps; each row has its own seconds
+    seconds: dict[str, float] = {}
+    for step in found.steps:
+        seconds[step.name] = seconds.get(step.name, 0.0) + step.seconds
+    return {**everything, "seconds": seconds}
 
 
 def sizes_data(sizes: Sizes) -> Data:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mlexport.errors import ExportError, UsageError
-from mlexport.tensors import Float32
+from mlexport.tensors import StoredArray
 
 _SUFFIXES = (".npy", ".json", ".jsonl")
 
@@ -30,7 +30,7 @@ def check(path: Path, *, force: bool) -> None:
         raise ExportError(f"{path} exists: choose another --out, or pass --force to replace it")
 
 
-def write(path: Path, texts: Sequence[str], vectors: Float32) -> None:
+def write(path: Path, texts: Sequence[str], vectors: StoredArray) -> None:
     """Write texts and vectors [texts, dim] in the form that the file's suffix names, whole or not at all.
 
     Raises:
@@ -52,16 +52,17 @@ def write(path: Path, texts: Sequence[str], vectors: Float32) -> None:
         partial.unlink(missing_ok=True)
 
 
-def document(texts: Sequence[str], vectors: Float32) -> Mapping[str, object]:
+def document(texts: Sequence[str], vectors: StoredArray) -> Mapping[str, object]:
     """All of them as one JSON object."""
     return {"embeddings": [_row(text, vector) for text, vector in zip(texts, vectors, strict=True)]}
 
 
-def lines(texts: Sequence[str], vectors: Float32) -> Iterator[str]:
+def lines(texts: Sequence[str], vectors: StoredArray) -> Iterator[str]:
     """One JSON object a text."""
     return (json.dumps(_row(text, vector), ensure_ascii=False) for text, vector in zip(texts, vectors, strict=True))
 
 
-def _row(text: str, vector: Float32) -> Mapping[str, object]:
+def _row(text: str, vector: StoredArray) -> Mapping[str, object]:
     # Nine digits give every float32 back; float() would print its double's seventeen
-    return {"text": text, "embedding": [float(f"{number:.9g}") for number in vector.tolist()]}
+    numbers = vector.tolist()
+    return {"text": text, "embedding": [float(f"{n:.9g}") if isinstance(n, float) else n for n in numbers]}

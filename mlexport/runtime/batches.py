@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mlexport.tensors import Float32
+from mlexport.tensors import Float32, StoredArray
 
 BATCH = 16
 
@@ -39,6 +39,19 @@ def in_batches(
         found = run(*padded([rows[i] for i in filled], pad_id, None if shape is None else shape[1]))
         vectors[part] = found[: len(part)]
     return vectors
+
+
+def one_by_one(
+    rows: Sequence[Sequence[int]],
+    run: Callable[[Ids, Ids], tuple[Float32, StoredArray]],
+    *,
+    pad_id: int,
+    shape: tuple[int, int] | None = None,
+) -> tuple[Float32, StoredArray]:
+    """Vectors, and the same as they are stored, of token ids a row at a time; arguments as of `in_batches`."""
+    copies, tokens = (1, None) if shape is None else shape
+    found = [run(*padded([row] * copies, pad_id, tokens)) for row in rows]
+    return np.stack([vectors[0] for vectors, _ in found]), np.stack([codes[0] for _, codes in found])
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int, tokens: int | None = None) -> tuple[Ids, Ids]:

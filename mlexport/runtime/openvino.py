@@ -16,10 +16,10 @@ import numpy as np
 
 from mlexport.errors import ArtifactError, missing_extra
 from mlexport.model import TextFacts
-from mlexport.runtime.batches import Ids, in_batches
+from mlexport.runtime.batches import Ids, in_batches, one_by_one
 from mlexport.runtime.tokens import TextEncoder
 from mlexport.spec import INFERENCE_PRECISION
-from mlexport.tensors import Float32
+from mlexport.tensors import Float32, StoredArray
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -61,13 +61,24 @@ class OpenVinoEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Float32:
         """Vectors, float32 [texts, dim], L2-normalised."""
-        sizes = self.compiled.input("input_ids").get_partial_shape()
-        shape = tuple(sizes.to_shape()) if sizes.is_static else None
-        return in_batches(self.token_ids(texts), self.dim, self._run, pad_id=self.text.pad_id, shape=shape)
+        return in_batches(self.token_ids(texts), self.dim, self._run, pad_id=self.text.pad_id, shape=self._shape())
+
+    def both(self, texts: Sequence[str], output: str) -> tuple[Float32, StoredArray]:
+        """Vectors, and what the graph's output of a name has for them: the same as they are stored."""
+
+        def run(ids: Ids, mask: Ids) -> tuple[Float32, StoredArray]:
+            found = self.compiled({"input_ids": ids, "attention_mask": mask})
+            return np.array(found[OUTPUT]), np.array(found[output])
+
+        return one_by_one(self.token_ids(texts), run, pad_id=self.text.pad_id, shape=self._shape())
 
     def close(self) -> None:
         """Release the compiled model."""
         del self.compiled
+
+    def _shape(self) -> tuple[int, int] | None:
+        sizes = self.compiled.input("input_ids").get_partial_shape()
+        return tuple(sizes.to_shape()) if sizes.is_static else None
 
     def _run(self, ids: Ids, mask: Ids) -> Float32:
         found = self.compiled({"input_ids": ids, "attention_mask": mask})

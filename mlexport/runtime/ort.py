@@ -11,9 +11,9 @@ import numpy as np
 
 from mlexport.errors import ArtifactError, missing_extra
 from mlexport.model import TextFacts
-from mlexport.runtime.batches import Ids, in_batches
+from mlexport.runtime.batches import Ids, in_batches, one_by_one
 from mlexport.runtime.tokens import TextEncoder
-from mlexport.tensors import Float32
+from mlexport.tensors import Float32, StoredArray
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -64,14 +64,25 @@ class OrtEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Float32:
         """Vectors, float32 [texts, dim], L2-normalised."""
-        sizes = self.session.get_inputs()[0].shape
-        # Names stand for axes of any length
-        shape = None if any(isinstance(size, str) for size in sizes) else tuple(sizes)
-        return in_batches(self.token_ids(texts), self.dim, self._run, pad_id=self.text.pad_id, shape=shape)
+        return in_batches(self.token_ids(texts), self.dim, self._run, pad_id=self.text.pad_id, shape=self._shape())
+
+    def both(self, texts: Sequence[str], output: str) -> tuple[Float32, StoredArray]:
+        """Vectors, and what the graph's output of a name has for them: the same as they are stored."""
+
+        def run(ids: Ids, mask: Ids) -> tuple[Float32, StoredArray]:
+            vectors, codes = self.session.run([OUTPUT, output], {"input_ids": ids, "attention_mask": mask})
+            return vectors, codes
+
+        return one_by_one(self.token_ids(texts), run, pad_id=self.text.pad_id, shape=self._shape())
 
     def close(self) -> None:
         """Release the session."""
         del self.session
+
+    def _shape(self) -> tuple[int, int] | None:
+        sizes = self.session.get_inputs()[0].shape
+        # Names stand for axes of any length
+        return None if any(isinstance(size, str) for size in sizes) else tuple(sizes)
 
     def _run(self, ids: Ids, mask: Ids) -> Float32:
         [vectors] = self.session.run([OUTPUT], {"input_ids": ids, "attention_mask": mask})

@@ -83,7 +83,7 @@ def embedder_graph(sub: SubModel, schemes: Mapping[str, str]) -> EmbedderGraph:
     tensors = {name: tensor for name, tensor in sub.tensors.items() if name != TABLE or sub.factors is None}
     if sub.factors is not None:
         tensors |= dict(zip((TABLE_LEFT, TABLE_RIGHT), sub.factors, strict=True))
-    source = Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim)
+    source = Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim, stored=sub.stored)
     return EmbedderGraph(source, Options()) if sub.shape is None else StaticGraph(source, *sub.shape)
 
 

@@ -18,9 +18,11 @@ import onnx_ir as ir
 
 from mlexport.export.onnx.builder import ORT_DOMAIN, Builder, Value
 from mlexport.export.onnx.matmul import products
+from mlexport.export.onnx.stored import stored_outputs
 from mlexport.export.onnx.stream import Weight
 from mlexport.export.onnx.table import embed
 from mlexport.model import FINAL_NORM, ModelConfig
+from mlexport.retained import FLOAT_VECTORS, StoredVectors
 from mlexport.tensors import LazyTensor
 
 INT32, INT64, FLOAT = ir.DataType.INT32.value, ir.DataType.INT64.value, ir.DataType.FLOAT.value
@@ -34,12 +36,15 @@ class Source:
         tensors: by name; the table either as TABLE or as its factors (see `table`).
         schemes: tensor name -> the plan's scheme.
         dim: numbers of the vector.
+        stored: how vectors are stored: beside f32 a second output gives them so. An int8 range that is not known yet
+            gives none.
     """
 
     config: ModelConfig
     tensors: Mapping[str, LazyTensor]
     schemes: Mapping[str, str]
     dim: int
+    stored: StoredVectors = FLOAT_VECTORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +185,16 @@ class EmbedderGraph:
             ir.DataType.FLOAT,
             ir.Shape(["batch", self.source.dim]),
         )
+        stored = (
+            [] if self.source.stored.output is None else stored_outputs(b, vector, self.source.stored, self.source.dim)
+        )
         if not self.options.broadcast:
-            return [vector]
+            return [vector, *stored]
         shape = b.op("Concat", self.shape, b.const([self.source.dim]), axis=0)
         states = b.op("Expand", b.op("Unsqueeze", vector, b.const([1])), shape)
         states.name, states.dtype = "last_hidden_state", ir.DataType.FLOAT
         states.shape = ir.Shape(["batch", "sequence", self.source.dim])
-        return [vector, states]
+        return [vector, states, *stored]
 
     def _products(self, layer: int, x: Value, part: str, matrices: Sequence[str]) -> list[Value]:
         names = [f"layers.{layer}.{part}.{matrix}.weight" for matrix in matrices]
