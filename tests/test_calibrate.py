@@ -17,9 +17,11 @@ from mlexport.calibrate.layers import Layers, batches
 from mlexport.calibrate.run import measure_losses
 from mlexport.calibrate.texts import MOST_TEXTS, CalibrationTexts, read_calibration
 from mlexport.checkpoint import open_checkpoint
+from mlexport.cli import main
 from mlexport.errors import CalibrationError, UsageError
 from mlexport.model import TABLE
 from mlexport.probes import PROBES
+from mlexport.quantize.plan import plan_tensors
 from mlexport.request import SliceRequest, check
 from mlexport.results import SlicePlan
 from mlexport.runtime.tokens import TextEncoder
@@ -221,3 +223,19 @@ def test_a_child_that_stops_is_one_line(tmp_path: Path, texts: Path, monkeypatch
     request = SliceRequest(layers=1, precisions=["auto"], max_size="1GB", calibrate=str(texts))
     with pytest.raises(CalibrationError, match=r"calibration stopped with exit code 1: RuntimeError: no torch today$"):
         pipeline.plan_slice(request)
+
+
+def test_sensitivity_lists_every_tensor_with_its_bytes(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["sensitivity", "demo", "--layers", "1", "--target", "openvino", "--calibrate", str(texts), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    sub = cut(open_checkpoint("demo"), SubModelSpec.parse("L1-D256"))
+    sizes = {row.name: row.bytes for row in plan_tensors(sub, Target.OPENVINO, "int8_sym", None)}
+    costs = {(one["tensor"], one["scheme"]): one for one in found["costs"]}
+    assert {tensor for tensor, _ in costs} == {name for name in sizes if sub.tensors[name].shape[1:]}
+    for (tensor, scheme), one in costs.items():
+        if scheme in ("int8_sym", "int8_b32"):
+            assert one["bytes"] == sizes[tensor]
+    value = "layers.0.self_attn.v_proj.weight"
+    assert costs[value, "int4_sym_b128"]["loss"] > costs[value, "int4_sym"]["loss"] > costs[value, "int8_sym"]["loss"]
+    assert found["calibration"]["name"] == "mine.txt"

@@ -64,3 +64,18 @@ def test_narrow_rows_fall_back_and_say_so(sub: SubModel) -> None:
 def test_hf_has_one_precision(sub: SubModel) -> None:
     with pytest.raises(UsageError, match="target hf stores all tensors in one precision: got f32 and a table in f16"):
         plan_tensors(sub, Target.HF, "f32", "f16")
+
+
+def test_rows_with_peaks_get_blocks_and_the_plan_says_why() -> None:
+    """The demo's first value projection is nearly a permutation: one large number a row."""
+    demo = cut(open_checkpoint("demo"), SubModelSpec.parse("L2-D256"))
+    rows = {row.name: row for row in plan_tensors(demo, Target.ONNX, "int8", None)}
+    value, other = rows["layers.0.self_attn.v_proj.weight"], rows["layers.1.self_attn.v_proj.weight"]
+    assert (value.scheme, value.block) == ("int8_b32", 32)
+    assert value.reason == (
+        "precision int8; rows of self_attn.v_proj have peaks, one scale a row would cost 3.5% of them: "
+        "in blocks, each with its own scale"
+    )
+    # One product with the value projection
+    assert rows["layers.0.self_attn.q_proj.weight"].scheme == "int8_b32"
+    assert (other.scheme, other.block) == ("int8", 256)

@@ -89,17 +89,23 @@ def _descended(rows: Float32, grid: Grid, moments: Float64, codes: Codes) -> Cod
     columns = grid.columns(np.arange(len(h)))
     codes = np.ascontiguousarray(codes.T)
     values = np.ascontiguousarray(grid.values(codes.T).T)
-    # H (W - Ŵ)ᵀ, kept up to date: row j is the pull on column j
+    # H (W - Ŵ)ᵀ: row j is the pull on column j; kept up to date inside a block, and behind it once a block
     pull = h @ (rows.T - values)
     for _ in range(_SWEEPS):
         changed = 0
-        for j in range(len(h)):
-            code, value = columns.nearest(j, values[j] + pull[j] / h[j, j])
-            moved = int(np.count_nonzero(code != codes[j]))
-            if moved:
-                pull -= h[j][:, None] * (value - values[j])
-                values[j], codes[j] = value, code
-                changed += moved
+        for start in range(0, len(h), _LAZY):
+            block = slice(start, min(start + _LAZY, len(h)))
+            before = values[block].copy()
+            for j in range(block.start, block.stop):
+                code, value = columns.nearest(j, values[j] + pull[j] / h[j, j])
+                moved = int(np.count_nonzero(code != codes[j]))
+                if moved:
+                    pull[block] -= h[block, j, None] * (value - values[j])
+                    values[j], codes[j] = value, code
+                    changed += moved
+            step = h[:, block] @ (values[block] - before)
+            step[block] = 0
+            pull -= step
         if changed < codes.size / 1000:
             break
     return codes.T
