@@ -112,8 +112,16 @@ def test_every_precision_is_a_valid_model_near_the_reference(checkpoint: Path, t
     found = embedder.embed(TEXTS)
     embedder.close()
     expected = hand_cut(checkpoint, TEXTS, layers=2, rank=16, dim=32, max_length=MAX_LENGTH)
-    lowest = {"f32": 0.99999, "f16": 0.9999, "int8": 0.97, "int8_b32": 0.998, "int4_b32": 0.9}[precision]
-    assert (found * expected).sum(axis=1).mean() >= lowest
+    limits = {
+        "f32": 0.99999,
+        "f16": 0.9999,
+        "int8": 0.97,
+        "int8_b32": 0.998,
+        "int4_b32": 0.9,
+        "int4_b64": 0.88,
+        "int4_b128": 0.85,
+    }
+    assert (found * expected).sum(axis=1).mean() >= limits[precision]
 
 
 def test_f32_uses_standard_operators_alone(checkpoint: Path, tmp_path: Path) -> None:
