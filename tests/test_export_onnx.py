@@ -176,17 +176,18 @@ def test_int8_rows_are_onnxruntimes() -> None:
         assert np.array_equal(quantize_nparray(kind, row, np.float32(expected), np.int8(0), -127, 127), value)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_blocks_are_onnxruntimes(bits: int) -> None:
-    rows = np.random.default_rng(1).standard_normal((6, 128)).astype(np.float32)
-    rows[2, 32:64] = 0
-    values, scales = block_rows(rows, bits)
-    theirs = np.zeros((6, 4, 32 * bits // 8), dtype=np.uint8)
-    their_scales = np.zeros((6, 4), dtype=np.float32)
-    zero_points = np.zeros((6, 2 if bits == 4 else 4), dtype=np.uint8)
+@pytest.mark.parametrize(("bits", "block"), [(4, 32), (4, 64), (4, 128), (8, 32)])
+def test_blocks_are_onnxruntimes(bits: int, block: int) -> None:
+    rows = np.random.default_rng(1).standard_normal((6, 256)).astype(np.float32)
+    rows[2, block : 2 * block] = 0
+    values, scales = block_rows(rows, bits, block)
+    blocks = 256 // block
+    theirs = np.zeros((6, blocks, block * bits // 8), dtype=np.uint8)
+    their_scales = np.zeros((6, blocks), dtype=np.float32)
+    zero_points = np.zeros((6, blocks // 2 if bits == 4 else blocks), dtype=np.uint8)
     quantise = {4: kernels.quantize_matmul_4bits, 8: kernels.quantize_matmul_8bits}[bits]
     # [columns, rows], as MatMul has its weights
-    quantise(theirs, np.ascontiguousarray(rows.T), their_scales, zero_points, 32, 6, 128, True)
+    quantise(theirs, np.ascontiguousarray(rows.T), their_scales, zero_points, block, 6, 256, True)
     assert np.allclose(their_scales, scales, rtol=1e-6)
     assert (theirs == values).mean() > 0.999
 
