@@ -112,8 +112,16 @@ def test_every_precision_is_a_valid_model_near_the_reference(checkpoint: Path, t
     found = embedder.embed(TEXTS)
     embedder.close()
     expected = hand_cut(checkpoint, TEXTS, layers=2, rank=16, dim=32, max_length=MAX_LENGTH)
-    lowest = {"f32": 0.99999, "f16": 0.9999, "int8": 0.97, "int8_b32": 0.998, "int4_b32": 0.9}[precision]
-    assert (found * expected).sum(axis=1).mean() >= lowest
+    limits = {
+        "f32": 0.99999,
+        "f16": 0.9999,
+        "int8": 0.97,
+        "int8_b32": 0.998,
+        "int4_b32": 0.9,
+        "int4_b64": 0.88,
+        "int4_b128": 0.85,
+    }
+    assert (found * expected).sum(axis=1).mean() >= limits[precision]
 
 
 def test_f32_uses_standard_operators_alone(checkpoint: Path, tmp_path: Path) -> None:
@@ -168,17 +176,18 @@ def test_int8_rows_are_onnxruntimes() -> None:
         assert np.array_equal(quantize_nparray(kind, row, np.float32(expected), np.int8(0), -127, 127), value)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_blocks_are_onnxruntimes(bits: int) -> None:
-    rows = np.random.default_rng(1).standard_normal((6, 128)).astype(np.float32)
-    rows[2, 32:64] = 0
-    values, scales = block_rows(rows, bits)
-    theirs = np.zeros((6, 4, 32 * bits // 8), dtype=np.uint8)
-    their_scales = np.zeros((6, 4), dtype=np.float32)
-    zero_points = np.zeros((6, 2 if bits == 4 else 4), dtype=np.uint8)
+@pytest.mark.parametrize(("bits", "block"), [(4, 32), (4, 64), (4, 128), (8, 32)])
+def test_blocks_are_onnxruntimes(bits: int, block: int) -> None:
+    rows = np.random.default_rng(1).standard_normal((6, 256)).astype(np.float32)
+    rows[2, block : 2 * block] = 0
+    values, scales = block_rows(rows, bits, block)
+    blocks = 256 // block
+    theirs = np.zeros((6, blocks, block * bits // 8), dtype=np.uint8)
+    their_scales = np.zeros((6, blocks), dtype=np.float32)
+    zero_points = np.zeros((6, blocks // 2 if bits == 4 else blocks), dtype=np.uint8)
     quantise = {4: kernels.quantize_matmul_4bits, 8: kernels.quantize_matmul_8bits}[bits]
     # [columns, rows], as MatMul has its weights
-    quantise(theirs, np.ascontiguousarray(rows.T), their_scales, zero_points, 32, 6, 128, True)
+    quantise(theirs, np.ascontiguousarray(rows.T), their_scales, zero_points, block, 6, 256, True)
     assert np.allclose(their_scales, scales, rtol=1e-6)
     assert (theirs == values).mean() > 0.999
 
