@@ -11,8 +11,8 @@ demo: environment
 		"photo editor" "gioco di scacchi" "lecteur de musique" "ゲーム" "веб-браузер"
 
 test: environment node
-	$(BIN)/ruff check mlexport tests benchmarks
-	$(BIN)/ruff format --check mlexport tests benchmarks
+	$(BIN)/ruff check mlexport tests benchmarks docs
+	$(BIN)/ruff format --check mlexport tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
@@ -43,6 +43,7 @@ clients: environment node
 
 docs: environment
 	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/generate_quantisation.py
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .import_linter_cache

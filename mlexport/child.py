@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from mlexport import process
 from mlexport.errors import VerificationError
 from mlexport.export.files import copy_text_files, write_json
 from mlexport.model import SubModel
@@ -35,7 +34,7 @@ class Answers:
     changed: Mapping[int, float] = field(default_factory=dict)
 
 
-def start(sub: SubModel, texts: Sequence[str], work: Path, *, stream: bool) -> subprocess.Popen[bytes]:
+def start(sub: SubModel, texts: Sequence[str], work: Path, *, stream: bool) -> subprocess.Popen[str]:
     """Start it on the texts, with `work`, an empty folder, for both sides; `stream`: one layer in memory at a time."""
     request: dict[str, object] = {
         "folder": str(sub.checkpoint.folder.resolve()),
@@ -55,18 +54,11 @@ def start(sub: SubModel, texts: Sequence[str], work: Path, *, stream: bool) -> s
         write_json(work / _SLICED / "config.json", sub.config.raw)
         request |= {"kept": sub.vocabulary.runs, "sliced": str(work / _SLICED)}
     (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    command = [sys.executable, "-m", "mlexport.reference", str(work / "request.json"), str(work / "vectors.npz")]
-    # Passive: threads that spin while they wait would slow the artifact's own runtime, which works beside
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-    with (work / "stderr").open("wb") as stderr:
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
+    arguments = [work / "request.json", work / "vectors.npz"]
+    return process.start("mlexport.reference", arguments, work, output=subprocess.DEVNULL)
 
 
-def finish(child: subprocess.Popen[bytes], work: Path) -> Answers:
+def finish(child: subprocess.Popen[str], work: Path) -> Answers:
     """Wait for its answers.
 
     Raises:
@@ -74,8 +66,7 @@ def finish(child: subprocess.Popen[bytes], work: Path) -> Answers:
     """
     code = child.wait()
     if code != 0:
-        lines = (work / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "nothing on its standard error"
+        last = process.last_words(work)
         raise VerificationError(f"the transformers reference stopped with exit code {code}: {last}")
     with np.load(work / "vectors.npz") as found:
         ends = np.cumsum(found["lengths"])[:-1]

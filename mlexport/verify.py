@@ -100,7 +100,7 @@ class Reference:
 
     def __init__(self, sub: SubModel, mode: str) -> None:
         self.sub, self.mode = sub, parse_mode(mode)
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: subprocess.Popen[str] | None = None
         self._answers: Answers | None = None
 
     def __enter__(self) -> Reference:

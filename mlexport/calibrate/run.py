@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -14,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mlexport import process
 from mlexport.artifact import TensorPlan
 from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.errors import CalibrationError, missing_extra
@@ -143,21 +141,9 @@ def _run(
         **job,
     }
     (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    command = [sys.executable, "-m", "mlexport.calibrate.child", str(work / "request.json"), str(work)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "OMP_WAIT_POLICY": "PASSIVE"}
-    with (work / "stderr").open("wb") as stderr:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment, text=True)
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                advance(sizes.get(line.strip(), 1))
-            code = child.wait()
-        finally:
-            child.kill()
-            child.wait()
+    arguments = [work / "request.json", work]
+    code = process.run("mlexport.calibrate.child", arguments, work, lambda line: advance(sizes.get(line, 1)))
     if code != 0:
-        lines = (work / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "nothing on its standard error"
-        raise CalibrationError(f"calibration stopped with exit code {code}: {last}")
+        raise CalibrationError(f"calibration stopped with exit code {code}: {process.last_words(work)}")
     facts: dict[str, Any] = json.loads((work / "facts.json").read_text(encoding="utf-8"))
     return facts

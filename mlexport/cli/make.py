@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mlexport.cli.app import AsJson, app, print_json
+from mlexport.cli.options import AllowUntrained, Dim, Layers, Rank
 from mlexport.errors import UsageError
 
 Model = Annotated[
@@ -21,15 +22,9 @@ Model = Annotated[
 def slice_command(
     *,
     model: Model = "demo",
-    layers: Annotated[
-        int | None, typer.Option("--layers", metavar="N", help="Decoder layers kept; all by default.")
-    ] = None,
-    rank: Annotated[
-        int | None, typer.Option("--rank", metavar="R", help="Rank of the token table; the stored table by default.")
-    ] = None,
-    dim: Annotated[
-        int | None, typer.Option("--dim", metavar="D", help="Numbers of a vector kept; all by default.")
-    ] = None,
+    layers: Layers = None,
+    rank: Rank = None,
+    dim: Dim = None,
     vocab: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,9 +68,7 @@ def slice_command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder to write; a name under out/ by default.")
     ] = None,
-    allow_untrained: Annotated[
-        bool, typer.Option("--allow-untrained", help="Allow a cut that was not trained.")
-    ] = False,
+    allow_untrained: AllowUntrained = False,
     text_in: Annotated[
         bool, typer.Option("--text-in", help="A second file, tokenizer inside, that takes strings (onnx, openvino).")
     ] = False,

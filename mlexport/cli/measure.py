@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mlexport.cli.app import AsJson, app, print_json
+from mlexport.cli.options import AllowUntrained, Dim, Layers, Rank
 
 
 @app.command()
@@ -15,22 +16,14 @@ def sensitivity(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help='"demo", a folder, or a hub id with an optional @REVISION.')
     ] = "demo",
-    layers: Annotated[
-        int | None, typer.Option("--layers", metavar="N", help="Decoder layers kept; all by default.")
-    ] = None,
-    rank: Annotated[
-        int | None, typer.Option("--rank", metavar="R", help="Rank of the token table; the stored table by default.")
-    ] = None,
-    dim: Annotated[
-        int | None, typer.Option("--dim", metavar="D", help="Numbers of a vector kept; all by default.")
-    ] = None,
+    layers: Layers = None,
+    rank: Rank = None,
+    dim: Dim = None,
     target: Annotated[str, typer.Option("--target", "-t", metavar="TARGET", help="gguf, onnx or openvino.")] = "gguf",
     calibrate: Annotated[
         str, typer.Option("--calibrate", metavar="FILE|builtin", help="Texts to measure with, one a line, or .jsonl.")
     ] = "builtin",
-    allow_untrained: Annotated[
-        bool, typer.Option("--allow-untrained", help="Allow a cut that was not trained.")
-    ] = False,
+    allow_untrained: AllowUntrained = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure what each tensor costs at each precision, one tensor at a time.

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlexport import process
 from mlexport.errors import EvaluationError, missing_extra
 from mlexport.evaluate.beir import RetrievalSet
 from mlexport.evaluate.cache import entry_key, read_entry, write_entry
@@ -150,35 +148,13 @@ def _run_child(checkpoint: Checkpoint, texts: Sequence[str], *, stream: bool, ad
         "texts": list(texts),
         "stream": stream,
     }
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        # Threads that spin while they wait take cores from whatever else runs
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
     with tempfile.TemporaryDirectory(prefix="mlexport-eval-") as folder:
         work = Path(folder)
         (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "mlexport.reference_corpus",
-            *map(str, (work / "request.json", work / "v.npz")),
-        ]
-        with (work / "stderr").open("wb") as stderr:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment, text=True)
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                advance(int(line))
-            code = child.wait()
-        finally:
-            # An interrupted run must not leave it working
-            child.kill()
-            child.wait()
+        arguments = [work / "request.json", work / "v.npz"]
+        code = process.run("mlexport.reference_corpus", arguments, work, lambda line: advance(int(line)))
         if code != 0:
-            lines = (work / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = lines[-1] if lines else "nothing on its standard error"
+            last = process.last_words(work)
             raise EvaluationError(f"the transformers reference stopped with exit code {code}: {last}")
         with np.load(work / "v.npz") as found:
             vectors: Float32 = found["vectors"]
