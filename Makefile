@@ -11,8 +11,8 @@ demo: environment
 		"photo editor" "gioco di scacchi" "lecteur de musique" "ゲーム" "веб-браузер"
 
 test: environment node
-	$(BIN)/ruff check mlexport tests benchmarks docs
-	$(BIN)/ruff format --check mlexport tests benchmarks docs
+	$(BIN)/ruff check mlexport tests benchmarks docs/*.py
+	$(BIN)/ruff format --check mlexport tests benchmarks docs/*.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest

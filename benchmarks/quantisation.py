@@ -4,7 +4,7 @@
 
 The demo with all layers and with 8, a copy of it with planted outlier columns, and mixtures of precision "auto" beside
 the smallest uniform precision that meets the same bound. Cosines are those of `mlexport`'s verification: 54 texts, none
-of which is a calibration text. The file is written after every measurement.
+of which is a calibration text. The file is written after every measurement; what it holds is not measured again.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from environment import environment
 
 from mlexport import pipeline
-from mlexport.artifact import Variant
-from mlexport.errors import MlexportError
+from mlexport.artifact import Variant, VerifyReport
 from mlexport.request import SliceRequest
+from mlexport.spec import parse_target, resolve_precision
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -48,12 +49,23 @@ class Results:
     def __init__(self, out: Path) -> None:
         self.out = out
         libraries = ["llama-cpp-python", "onnxruntime", "openvino", "torch", "transformers", "numpy"]
-        self.content: dict[str, object] = {"environment": environment(libraries), "rows": []}
+        self.content: dict[str, Any] = {"environment": environment(libraries), "rows": []}
         self.rows: list[dict[str, object]] = []
+        if out.exists():
+            self.content = json.loads(out.read_text(encoding="utf-8"))
+            self.rows = self.content["rows"]
 
-    def add(self, model: str, layers: int, target: str, variant: Variant) -> None:
-        """One model file."""
-        report = variant.verification
+    def missing(self, model: str, layers: int, target: str, precisions: Sequence[str], *, calibrated: bool) -> bool:
+        """Whether one of them is not in the file yet."""
+        wanted = [
+            {"model": model, "layers": layers, "target": target, "precision": name, "calibrated": calibrated}
+            for name in (resolve_precision(parse_target(target), given) for given in precisions)
+        ]
+        return not all(any(row.items() >= keys.items() for row in self.rows) for keys in wanted)
+
+    def add(self, key: tuple[str, int, str], variant: Variant, report: VerifyReport) -> None:
+        """One model file of (model, layers, target)."""
+        model, layers, target = key
         mean, lowest = report.mean_cosine or 0.0, report.min_cosine or 0.0
         row: dict[str, object] = {
             "model": model,
@@ -76,13 +88,21 @@ class Results:
         print(f"{'calibrated' if row['calibrated'] else 'plain':11}{row['tensor_bytes']:>11,}  {mean:.5f} {lowest:.5f}")
 
 
-def write(results: Results, model: tuple[str, str], layers: int, target: str, **options: object) -> None:
-    """Make an artifact and keep what its verification found."""
+def write(results: Results, model: tuple[str, str], layers: int, target: str, **options: Any) -> None:
+    """Make an artifact, and keep what its verification found, also where it would refuse the artifact."""
     name, source = model
+    auto = "min_cosine" in options
+    calibrated = auto or "calibrate" in options
+    if not results.missing(name, layers, target, options["precisions"], calibrated=calibrated):
+        return
     with TemporaryDirectory() as work:
-        request = SliceRequest(model=source, layers=layers, targets=[target], out=Path(work) / "a", **options)
-        for variant in pipeline.slice_model(request)[0].artifact.manifest.variants:
-            results.add(name, layers, target, variant)
+        folder = Path(work) / "a"
+        request = SliceRequest(model=source, layers=layers, targets=[target], out=folder, **options)
+        # A mixture is chosen by its verification
+        [made] = pipeline.slice_model(request, verify="full" if auto else "off")
+        reports = {} if auto else pipeline.verify_artifact(folder)
+        for variant in made.artifact.manifest.variants:
+            results.add((name, layers, target), variant, reports.get(variant.name, variant.verification))
 
 
 def uniform(results: Results, model: tuple[str, str], layers: int, sets: Sequence[dict[str, list[str]]]) -> None:
@@ -106,11 +126,7 @@ def main() -> None:
     with TemporaryDirectory() as work:
         planted = ("demo with planted outliers", str(make_planted(Path(work) / "planted")))
         for target, precisions in INT4.items():
-            try:
-                write(results, planted, 8, target, precisions=precisions)
-            except MlexportError as error:
-                print(f"planted {target} plain: {error}")
-                results.content[f"planted {target} plain"] = str(error)
+            write(results, planted, 8, target, precisions=precisions)
             write(results, planted, 8, target, precisions=precisions, calibrate="builtin")
     for layers in arguments.depths:
         for target in INT4:

@@ -60,13 +60,11 @@ def comparison(rows: Sequence[Row]) -> list[str]:
     calibrated = {(row["target"], row["precision"]): row for row in rows if row["calibrated"]}
     plain = {(row["target"], row["precision"]): row for row in rows if not row["calibrated"]}
     for key, row in plain.items():
-        better = calibrated.pop(key, None)
+        better = calibrated.get(key)
         cells = [row["target"], row["precision"], megabytes(row), *cosines(row)]
         share = "" if better is None else f"{better['loss'] / row['loss']:.2f}"
         cells += ["–", "–", "–"] if better is None else [*cosines(better), share]
         lines.append(f"| {' | '.join(cells)} |")
-    for (target, precision), row in calibrated.items():
-        lines.append(f"| {target} | {precision} | {megabytes(row)} | refused | | {' | '.join(cosines(row))} | |")
     return lines
 
 
@@ -102,9 +100,6 @@ def page(content: Mapping[str, Any]) -> str:
         parts.append(f"## The {planted[0]['model']}, {planted[0]['layers']} layers\n")
         parts.append("A copy that computes the same function, with a few columns far beyond the others.\n")
         parts += [*comparison(planted), ""]
-        # A plain artifact that is so far off that it is not kept
-        failed = [f"- {name}: {text}" for name, text in content.items() if isinstance(text, str)]
-        parts += [*failed, ""] if failed else []
     parts.append("## Mixtures\n")
     parts += mixtures([row for row in rows if "asked" in row], [row for row in plain if row["model"] == "demo"])
     return "\n".join(parts) + "\n" + NOTE.format(texts=54)

@@ -33,3 +33,14 @@ def test_options_in_the_readme_exist() -> None:
     options |= set(re.findall(r"`(--[a-z-]+)", README))
     assert len(options) > 8
     assert {option for option in options if option not in help_text} == set()
+
+
+def test_the_page_of_quantisation_is_what_was_measured() -> None:
+    measured = (ROOT / "benchmarks" / "results" / "quantisation.json").read_text(encoding="utf-8")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'docs')!r}); import json; from generate_quantisation import page; "
+    )
+    code += "print(page(json.load(sys.stdin)))"
+    done = subprocess.run([sys.executable, "-c", code], input=measured, capture_output=True, text=True, check=True)
+    page = (ROOT / "docs" / "quantisation.md").read_text(encoding="utf-8")
+    assert done.stdout.strip() == page.strip(), "run `make docs`"
