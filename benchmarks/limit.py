@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import real_shapes
 from environment import environment
 from llama_sources import fetch
-from onnx_variants import SPEC, session, write
+from onnx_variants import MEASURED, SPEC, write
+from turns import WARM_UP, Contestant, take_turns
 
 from mlexport.checkpoint import open_checkpoint
 from mlexport.export.onnx.builder import Builder, Value
@@ -34,7 +32,6 @@ from mlexport.export.onnx.matmul import products as model_products
 from mlexport.export.onnx.stream import write_model
 from mlexport.model import SubModel
 from mlexport.slicing import cut
-from mlexport.spec import PRECISIONS, Target
 from mlexport.tensors import LazyTensor
 
 RESULT = Path(__file__).parent / "results" / "limit.json"
@@ -104,33 +101,16 @@ def products(sub: SubModel, scheme: str) -> tuple[ir.Model, Builder]:
     return b.model(list(inputs.values()), outputs, {}), b
 
 
-def compare(model: ort.InferenceSession, bare: ort.InferenceSession, length: int, rounds: int) -> dict[str, object]:
-    """Median milliseconds of both, and the share."""
-    random = np.random.default_rng(length)
-    ids = random.integers(0, 150_000, (1, length))
-    widths = {value.name: value.shape for value in bare.get_inputs()}
-    sizes = {"one": 1, "tokens": length}
-    inputs = {
-        name: random.standard_normal([sizes.get(size, size) for size in shape], dtype=np.float32)
-        for name, shape in widths.items()
-    }
-    runs = {
-        "model": lambda: model.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)}),
-        "products": lambda: bare.run(None, inputs),
-    }
-    samples: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 2):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if number > 1:
-                samples[name].append((time.perf_counter() - start) * 1e3)
-    medians = {name: statistics.median(found) for name, found in samples.items()}
-    return {
-        "share": round(medians["products"] / medians["model"], 3),
-        **{f"{name}_ms": round(value, 2) for name, value in medians.items()},
-        "samples_ms": {name: [round(value, 2) for value in found] for name, found in samples.items()},
-    }
+def compare(model: Path, bare: Path, length: int, rounds: int) -> dict[str, object]:
+    """Median milliseconds of both, each in a process of its own, and the share."""
+    pair = {"model": Contestant("onnx", model, SPEC.dim), "products": Contestant("products", bare, SPEC.dim)}
+    texts = np.random.default_rng(length).integers(0, 150_000, (WARM_UP + rounds, 1, length))
+    found = take_turns(pair, list(texts))
+    for one in pair.values():
+        one.close()
+    share = found["products"]["median_ms"] / found["model"]["median_ms"]
+    kept = ("median_ms", "samples_ms")
+    return {"share": round(share, 3), **{name: {key: row[key] for key in kept} for name, row in found.items()}}
 
 
 def main() -> None:
@@ -146,17 +126,17 @@ def main() -> None:
     place = args.work / "limit"
     place.mkdir(exist_ok=True)
     found: dict[str, object] = {}
-    for precision in dict.fromkeys(("f32", *PRECISIONS[Target.ONNX].values())):
+    for precision in MEASURED:
         write(sub, precision, Options(), place / f"{precision}.onnx")
         graph, builder = products(sub, precision)
         write_model(graph, builder.weights, place / f"{precision}-products.onnx", lambda _: None)
-        pair = session(place / f"{precision}.onnx"), session(place / f"{precision}-products.onnx")
+        pair = place / f"{precision}.onnx", place / f"{precision}-products.onnx"
         for length in LENGTHS:
             found[f"{precision} {length}"] = row = compare(*pair, length, args.rounds)
+            bare, whole = (row[name]["median_ms"] for name in ("products", "model"))
             print(
-                f"{precision:9} {length:4} tokens  products {row['products_ms']:8} ms of {row['model_ms']:8}", end=" "
+                f"{precision:9} {length:4} tokens  products {bare:8} ms of {whole:8} ms: {row['share']:.0%}", flush=True
             )
-            print(f"ms: {row['share']:.0%}", flush=True)
     result = {"what": f"bare products / model, ONNX Runtime, batch 1, {SPEC.name}, ML-Embed-0.6B's shapes"}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result | {"found": found, "environment": where}, indent=1) + "\n", encoding="utf-8")

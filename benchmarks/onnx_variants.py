@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import real_shapes
 from environment import environment
 from llama_sources import fetch
+from turns import WARM_UP, Contestant, take_turns
 
 from mlexport.checkpoint import open_checkpoint
 from mlexport.export.onnx.graph import EmbedderGraph, Options, Source
@@ -29,11 +26,13 @@ from mlexport.export.onnx.stream import write_model
 from mlexport.model import SubModel
 from mlexport.quantize.plan import plan_tensors
 from mlexport.slicing import cut
-from mlexport.spec import PRECISIONS, SubModelSpec, Target
+from mlexport.spec import SubModelSpec, Target
 
 RESULT = Path(__file__).parent / "results" / "onnx_variants.json"
 SPEC = SubModelSpec(layers=8, rank=None, dim=128)
 LENGTHS = (16, 128, 512)
+# What differs in operators; other block sizes do not
+MEASURED = ("f32", "f16", "int8", "int8_b32", "int4_b32")
 VARIANTS = {"standard": Options(), "fused": Options(fused=True)}
 
 
@@ -43,38 +42,6 @@ def write(sub: SubModel, precision: str, options: Options, path: Path) -> None:
     graph = EmbedderGraph(Source(config=sub.config, tensors=sub.tensors, schemes=schemes, dim=sub.spec.dim), options)
     model = graph.build({})
     write_model(model, graph.b.weights, path, lambda _: None)
-
-
-def session(path: Path) -> ort.InferenceSession:
-    """A session whose threads rest between two calls: on two cores they would take the next session's time."""
-    options = ort.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.intra_op_num_threads = os.cpu_count() or 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def measure(sessions: dict[str, ort.InferenceSession], length: int, rounds: int) -> dict[str, dict[str, object]]:
-    """Milliseconds of each variant, batch 1, and the cosine to the first."""
-    ids = np.random.default_rng(length).integers(0, 150_000, (1, length))
-    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-    samples: dict[str, list[float]] = {name: [] for name in sessions}
-    vectors = {}
-    for number in range(rounds + 1):
-        for name, one in sessions.items():
-            start = time.perf_counter()
-            [vectors[name]] = one.run(["sentence_embedding"], feed)
-            if number:
-                samples[name].append((time.perf_counter() - start) * 1e3)
-    first = next(iter(vectors.values()))
-    return {
-        name: {
-            "median_ms": round(statistics.median(found), 2),
-            "cosine": round(float((vectors[name] * first).sum()), 6),
-            "samples_ms": [round(value, 2) for value in found],
-        }
-        for name, found in samples.items()
-    }
 
 
 def main() -> None:
@@ -88,13 +55,18 @@ def main() -> None:
     sub = cut(open_checkpoint(str(model)), SPEC)
     where = environment(("mlexport", "onnxruntime", "numpy"))
     (args.work / "onnx").mkdir(exist_ok=True)
-    sessions = {}
-    for precision in dict.fromkeys(("f32", *PRECISIONS[Target.ONNX].values())):
+    contestants = {}
+    for precision in MEASURED:
         for name, options in VARIANTS.items():
             path = args.work / "onnx" / f"{precision}-{name}.onnx"
             write(sub, precision, options, path)
-            sessions[f"{precision} {name}"] = session(path)
-    found = {length: measure(sessions, length, args.rounds) for length in LENGTHS}
+            contestants[f"{precision} {name}"] = Contestant("onnx", path, SPEC.dim)
+    found = {}
+    for length in LENGTHS:
+        texts = np.random.default_rng(length).integers(0, 150_000, (WARM_UP + args.rounds, 1, length))
+        found[length] = take_turns(contestants, list(texts))
+    for one in contestants.values():
+        one.close()
     RESULT.parent.mkdir(exist_ok=True)
     result = {"what": f"ONNX Runtime, batch 1, {SPEC.name}, ML-Embed-0.6B's shapes", "tokens": found}
     RESULT.write_text(json.dumps(result | {"environment": where}, indent=1) + "\n", encoding="utf-8")

@@ -117,9 +117,41 @@ def _feed(ids: Ids, wanted: set[str]) -> dict[str, Ids]:
     return {name: value for name, value in everything.items() if name in wanted}
 
 
+def products(file: Path, dim: int) -> Run:
+    """A graph of limit.py: products alone, of random inputs of the ids' length; what it gives is thrown away."""
+    import onnxruntime as ort  # noqa: PLC0415
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+
+    def inputs(tokens: int) -> dict[str, NDArray[np.float32]]:
+        sizes = {"one": 1, "tokens": tokens}
+        return {
+            value.name: random.standard_normal([sizes.get(size, size) for size in value.shape], dtype=np.float32)
+            for value in session.get_inputs()
+        }
+
+    made: dict[int, dict[str, NDArray[np.float32]]] = {}
+
+    def run(ids: Ids) -> NDArray[np.float32]:
+        session.run(None, made[ids.shape[1]])
+        return np.zeros((len(ids), dim), dtype=np.float32)
+
+    def prepared(ids: Ids) -> NDArray[np.float32]:
+        # Outside of the time that counts after the first rounds
+        if ids.shape[1] not in made:
+            made[ids.shape[1]] = inputs(ids.shape[1])
+        return run(ids)
+
+    return prepared
+
+
 KINDS: dict[str, Callable[[Path, int], Run]] = {
     "torch": torch_f32,
     "onnx": onnx,
     "openvino": openvino,
     "gguf": llama,
+    "products": products,
 }

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import peer_models
@@ -62,7 +62,7 @@ class Contestant:
         return cast("dict[str, object]", json.loads(line))
 
 
-def take_turns(contestants: Mapping[str, Contestant], texts: Sequence[Ids]) -> dict[str, dict[str, object]]:
+def take_turns(contestants: Mapping[str, Contestant], texts: Sequence[Ids]) -> dict[str, dict[str, Any]]:
     """Milliseconds and cosine to the first contestant; a round runs every one on one of the texts.
 
     Args:
