@@ -17,7 +17,9 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import real_shapes
@@ -141,42 +143,54 @@ def main() -> None:
     parser.add_argument(
         "--shapes", nargs="+", metavar="BATCHxTOKENS", default=["1x16", "1x128", "1x512", "8x16", "8x128"]
     )
+    parser.add_argument("--add", action="store_true", help="measure --shapes with the files there, and add them")
     args = parser.parse_args()
     model = args.model or str(args.work / "model")
     if args.model is None and not (args.work / "model" / "V.pth").exists():
         real_shapes.make(fetch(args.work / "llama.cpp"), args.work / "model")
     place = args.work / args.name
+    out = RESULTS / f"peers_{args.name}.json"
+    result = json.loads(out.read_text(encoding="utf-8")) if args.add else make(args.work, place, model)
+    found, loads, peaks = compare(place, args.shapes, args.rounds)
+    if args.add:
+        result["latency"] |= found
+    else:
+        result |= {"load_ms": loads, "peak_resident_bytes": peaks, "latency": found}
+    RESULTS.mkdir(exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def make(work: Path, place: Path, model: str) -> dict[str, Any]:
+    """Every contestant's files, and what it took to write them."""
     place.mkdir(parents=True, exist_ok=True)
     where = environment(LIBRARIES)
     taken = {}
-    for name, command in exports(args.work, place, model).items():
+    for name, command in exports(work, place, model).items():
         seconds, peak = measure(command)
         taken[name] = {"seconds": round(seconds, 2), "peak_resident_bytes": peak}
         print(f"export {name:24} {seconds:7.1f} s {peak / 1e6:8.0f} MB", flush=True)
-    at_rank_128 = planned_and_written(place, model)
-    files = models(place)
-    contestants = {name: Contestant(kind, file, DIM) for name, (kind, file) in files.items()}
+    what = "random weights in real shapes" if model == str(work / "model") else model
+    return {
+        "what": f"{LAYERS} layers, {DIM} dims, of {what}; batch x tokens",
+        "export": taken,
+        "rank_128_int8": planned_and_written(place, model),
+        "bytes": {name: size(file) for name, (_, file) in models(place).items()},
+        "environment": where,
+    }
+
+
+def compare(place: Path, shapes: Sequence[str], rounds: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
+    """Latencies by shape; load times and peak memory by contestant."""
+    contestants = {name: Contestant(kind, file, DIM) for name, (kind, file) in models(place).items()}
     found = {}
-    for shape in args.shapes:
+    for shape in shapes:
         batch, tokens = map(int, shape.split("x"))
-        rows = take_turns(contestants, texts(place / "cut", (batch, tokens), WARM_UP + args.rounds))
+        rows = take_turns(contestants, texts(place / "cut", (batch, tokens), WARM_UP + rounds))
         found[shape] = rows
         for name, row in rows.items():
             print(f"{shape:9} {name:24} {row['median_ms']:9} ms  cosine {row['cosine']}", flush=True)
     loads = {name: one.load["load_ms"] for name, one in contestants.items()}
-    peaks = {name: one.close() for name, one in contestants.items()}
-    RESULTS.mkdir(exist_ok=True)
-    result = {
-        "what": f"{LAYERS} layers, {DIM} dims, of {args.model or 'random weights in real shapes'}; batch x tokens",
-        "export": taken,
-        "rank_128_int8": at_rank_128,
-        "bytes": {name: size(file) for name, (_, file) in files.items()},
-        "load_ms": loads,
-        "peak_resident_bytes": peaks,
-        "latency": found,
-        "environment": where,
-    }
-    (RESULTS / f"peers_{args.name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return found, loads, {name: one.close() for name, one in contestants.items()}
 
 
 if __name__ == "__main__":
