@@ -78,7 +78,9 @@ def _bits(kind: IntegerScheme, builder: Builder, ids: Value, tensor: LazyTensor)
     if bits == 4:
         # The even number is in the low half of a byte: halves beside each other, in the order of the row
         low = b.op("BitwiseAnd", found, b.const(15, np.uint8))
-        high = b.op("BitShift", found, b.const(4, np.uint8), direction="RIGHT")
+        # OpenVINO shifts by a division that rounds: it must come out even
+        upper = b.op("BitwiseAnd", found, b.const(240, np.uint8))
+        high = b.op("BitShift", upper, b.const(4, np.uint8), direction="RIGHT")
         halves = [b.op("Unsqueeze", half, b.const([3])) for half in (low, high)]
         found = b.op("Reshape", b.op("Concat", *halves, axis=3), b.const([0, blocks, block]))
     centred = b.op("Sub", b.op("Cast", found, to=ir.DataType.FLOAT.value), b.const(1 << (bits - 1), np.float32))
