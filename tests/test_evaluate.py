@@ -13,7 +13,7 @@ import pytest
 import pytrec_eval
 
 import mlexport
-from mlexport import reference_corpus
+from mlexport import process, reference_corpus
 from mlexport.checkpoint import open_checkpoint
 from mlexport.cli import main
 from mlexport.evaluate import cache as kept
@@ -364,7 +364,7 @@ def test_a_reference_that_fails_is_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(encode.sys, "executable", shutil.which("false"))
+    monkeypatch.setattr(process.sys, "executable", shutil.which("false"))
     code, out, err = run(capsys, "eval", artifacts["cut"], "--data", data, "--no-cache")
     assert (code, out) == (9, "")
     assert err == "error: the transformers reference stopped with exit code 1: nothing on its standard error\n"
