@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from mlexport.decode import decode
 from mlexport.errors import ArtifactError
-from mlexport.facts import AutoFacts, CalibrationFacts
+from mlexport.facts import AutoFacts, CalibrationFacts, TableError
 from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
 from mlexport.retained import RetentionReport, StoredVectors
@@ -45,15 +45,6 @@ class TensorPlan:
     reason: str
     block: int | None = None
     symmetric: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableError:
-    """|stored row - row| / |row| over the rows of the token table; `worst_token` is the id of the largest."""
-
-    mean: float
-    max: float
-    worst_token: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a manifest says about calibration."""
+"""What a manifest says about calibration, and about the loss of the token table."""
 
 from __future__ import annotations
 
@@ -61,3 +61,12 @@ class AutoFacts:
     verified_loss: float
     tries: int
     losses: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableError:
+    """|stored row - row| / |row| over the rows of the token table; `worst_token` is the id of the largest."""
+
+    mean: float
+    max: float
+    worst_token: int

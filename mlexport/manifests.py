@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 
-from mlexport.artifact import FORMAT_VERSION, Manifest, TableError, Variant, VerifyReport
+from mlexport.artifact import FORMAT_VERSION, Manifest, Variant, VerifyReport
+from mlexport.facts import TableError
 from mlexport.results import SlicePlan
 from mlexport.retained import RetentionReport
 

@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from mlexport.artifact import TableError, TensorPlan
+from mlexport.artifact import TensorPlan
+from mlexport.facts import TableError
 from mlexport.model import TABLE, TABLE_LEFT, SubModel
 from mlexport.quantize.blocks import block_rows, int8_rows, restored_rows, row_errors
 from mlexport.quantize.ggml import GGML_TYPES, packer
