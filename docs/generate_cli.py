@@ -29,6 +29,7 @@ error; an error is one line, `error: …`.
 | 7 | not an artifact, or its files do not match its manifest |
 | 8 | out of memory |
 | 9 | the full model's vectors could not be computed, or an mteb task failed |
+| 10 | latency could not be measured: a provider is missing, a device cannot be reached, a run failed |
 | 130, 143 | interrupted (Ctrl-C), terminated; nothing half-written stays |
 """
 
@@ -37,7 +38,8 @@ def page() -> str:
     """The whole page; typer's runner fixes the width at 80 columns."""
     commands = get_command(app).commands  # type: ignore[attr-defined]
     parts = [_INTRODUCTION, _section([])]
-    parts += [_section([name]) for name in commands]
+    for name, command in commands.items():
+        parts += [_section([name]), *(_section([name, inner]) for inner in getattr(command, "commands", {}))]
     return "\n".join(parts)
 
 

@@ -6,6 +6,8 @@ else in the package prints or exits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -19,6 +21,15 @@ class UsageError(MlexportError):
     """An option or argument does not make sense: unknown precision, unknown target, empty input."""
 
     exit_code: ClassVar[int] = 2
+
+
+class DocumentError(UsageError):
+    """A YAML file of the user's is not what it should be; `problems` has every error, "line: what" each."""
+
+    def __init__(self, path: Path, problems: Sequence[str]) -> None:
+        self.problems = tuple(f"{path}:{problem}" for problem in problems)
+        count = len(self.problems)
+        super().__init__(self.problems[0] if count == 1 else f"{path} has {count} errors")
 
 
 class CutError(UsageError):
@@ -59,6 +70,12 @@ class ArtifactError(MlexportError):
     """A folder is not an artifact, or its files do not match its manifest."""
 
     exit_code: ClassVar[int] = 7
+
+
+class MeasureError(MlexportError):
+    """Latency could not be measured: a provider is missing, a device cannot be reached, a run failed."""
+
+    exit_code: ClassVar[int] = 10
 
 
 class EvaluationError(MlexportError):

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from mlexport.errors import MlexportError
+from mlexport.errors import DocumentError, MlexportError
 
 # As a shell reports a process that the signal ended
 _INTERRUPTED = 128 + signal.SIGINT
@@ -53,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(args=arguments, prog_name="mlexport", standalone_mode=False) or 0
         sys.stdout.flush()
+    except DocumentError as error:
+        code = _fail(str(error), error.exit_code)
+        for problem in error.problems if len(error.problems) > 1 else ():
+            typer.echo(f"  {problem}", err=True)
     except MlexportError as error:
         code = _fail(str(error), error.exit_code)
     except typer.TyperException as error:

@@ -1,0 +1,140 @@
+"""YAML that people write: read safely, checked against a model, every error at once with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mlexport.errors import DocumentError
+
+# A profile or a recipe has some hundred lines; anything larger is not one
+_LIMIT_BYTES = 2**20
+
+Place = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_document(path: Path, model: type[Model], change: Mapping[str, object] | None = None) -> Model:
+    """The file as an instance of `model`.
+
+    Args:
+        change: dotted key -> value put in its place before the check ("cuts.layers": [4, 8]).
+
+    Raises:
+        DocumentError: no file, no YAML, or keys and values that the model does not know: all of them, a line each.
+    """
+    text = _text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise DocumentError(path, [_at(mark.line + 1 if mark else 1, error.problem or "not YAML")]) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise DocumentError(path, [_at(1, " ".join(str(error).split())[:200])]) from None
+    if not isinstance(node, yaml.MappingNode):
+        raise DocumentError(path, [_at(1, "expected keys and values at the top")])
+    problems: list[tuple[int, str]] = []
+    lines: dict[Place, int] = {}
+    _walk(node, (), lines, problems, set())
+    if not problems:
+        data = _with(_construct(text, path), change or {})
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            problems += _explained(error, lines)
+    raise DocumentError(path, [_at(line, what) for line, what in sorted(problems)])
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _LIMIT_BYTES:
+            raise DocumentError(path, [_at(1, f"{path.stat().st_size:,} bytes, limit {_LIMIT_BYTES:,}")])
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DocumentError(path, [f"cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise DocumentError(path, ["cannot be read: not UTF-8"]) from None
+
+
+def _construct(text: str, path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        # A tag or a date that YAML reads as such, and that is none
+        raise DocumentError(path, [_at(1, " ".join(str(error).split())[:200])]) from None
+    assert isinstance(data, dict)
+    return data
+
+
+def _walk(
+    node: yaml.Node, place: Place, lines: dict[Place, int], problems: list[tuple[int, str]], seen: set[int]
+) -> None:
+    """Note the line of every key and item; find what YAML allows and these files do not."""
+    line = node.start_mark.line + 1
+    lines.setdefault(place, line)
+    if isinstance(node, yaml.ScalarNode):
+        return
+    if id(node) in seen:
+        # Anchors can make a small file a large document
+        problems.append((line, "anchors and aliases (&name, *name) are not read: write the value out"))
+        return
+    seen.add(id(node))
+    for key, child in _children(node):
+        if isinstance(key, yaml.Node):
+            name = key.value if isinstance(key, yaml.ScalarNode) else "?"
+            if (*place, name) in lines:
+                problems.append((key.start_mark.line + 1, f"'{_path((*place, name))}' is there twice"))
+            lines[*place, name] = key.start_mark.line + 1
+            _walk(child, (*place, name), lines, problems, seen)
+        else:
+            _walk(child, (*place, key), lines, problems, seen)
+
+
+def _children(node: yaml.Node) -> Iterator[tuple[yaml.Node | int, yaml.Node]]:
+    return iter(node.value) if isinstance(node, yaml.MappingNode) else enumerate(node.value)
+
+
+def _with(data: dict[str, Any], change: Mapping[str, object]) -> dict[str, Any]:
+    for dotted, value in change.items():
+        *above, last = dotted.split(".")
+        inner = data
+        for name in above:
+            found = inner.setdefault(name, {})
+            if not isinstance(found, dict):
+                found = inner[name] = {}
+            inner = found
+        inner[last] = value
+    return data
+
+
+def _explained(error: ValidationError, lines: Mapping[Place, int]) -> Iterator[tuple[int, str]]:
+    for one in error.errors(include_url=False):
+        place = tuple(one["loc"])
+        line = next((lines[place[:end]] for end in range(len(place), -1, -1) if place[:end] in lines), 1)
+        name = _path(place)
+        if one["type"] == "extra_forbidden":
+            what = f"unknown key '{name}'"
+        elif one["type"] == "missing":
+            what = f"missing key '{name}'"
+        else:
+            text = str(one["msg"]).removeprefix("Value error, ")
+            # Pydantic's own messages say what was expected; what was found is only short for plain values
+            found = one.get("input")
+            shown = f", got {found!r}" if isinstance(found, str | int | float | bool) and repr(found) not in text else ""
+            what = f"'{name}': {text[:1].lower() + text[1:]}{shown}" if name else text
+        yield line, what
+
+
+def _path(place: Sequence[str | int]) -> str:
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _at(line: int, what: str) -> str:
+    return f"{line}: {what}"
