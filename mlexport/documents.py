@@ -124,7 +124,8 @@ def _explained(error: ValidationError, lines: Mapping[Place, int]) -> Iterator[t
             text = str(one["msg"]).removeprefix("Value error, ")
             # Pydantic's own messages say what was expected; what was found is only short for plain values
             found = one.get("input")
-            shown = f", got {found!r}" if isinstance(found, str | int | float | bool) and repr(found) not in text else ""
+            plain = isinstance(found, str | int | float | bool) and repr(found) not in text
+            shown = f", got {found!r}" if plain else ""
             what = f"'{name}': {text[:1].lower() + text[1:]}{shown}" if name else text
         yield line, what
 
