@@ -55,9 +55,9 @@ def _text(path: Path) -> str:
             raise DocumentError(path, [_at(1, f"{path.stat().st_size:,} bytes, limit {_LIMIT_BYTES:,}")])
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise DocumentError(path, [f"cannot be read: {error.strerror}"]) from None
+        raise DocumentError(path, [f" cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
-        raise DocumentError(path, ["cannot be read: not UTF-8"]) from None
+        raise DocumentError(path, [" cannot be read: not UTF-8"]) from None
 
 
 def _construct(text: str, path: Path) -> dict[str, Any]:
