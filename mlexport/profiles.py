@@ -1,7 +1,8 @@
 """Finding device profiles: the shipped ones by name, a user's own by path.
 
-A name is DEVICE-UNIT (pixel-8-cpu); a device with one unit answers to its file's name too (local, h200). A path is a
-file of the same form, with the unit behind a colon where it has several (mine.yaml:gpu).
+A name is DEVICE-UNIT (pixel-8-cpu); a device with one unit answers to its file's name too (h200), and this machine is
+called by that alone (local). A path is a file of the same form, with the unit behind a colon where it has several
+(mine.yaml:gpu).
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ def profile_files() -> Mapping[str, Path]:
 def file_profiles(path: Path) -> tuple[Profile, ...]:
     """The profiles of a file, one a unit."""
     device = read_document(path, DeviceProfile)
-    return tuple(Profile(name=f"{path.stem}-{kind}", device=device, unit=unit) for kind, unit in device.units.items())
+    here = device.form == "this machine" and len(device.units) == 1
+    return tuple(
+        Profile(name=path.stem if here else f"{path.stem}-{kind}", device=device, unit=unit)
+        for kind, unit in device.units.items()
+    )
 
 
 def require_estimable(profile: Profile) -> None:
@@ -75,7 +80,7 @@ def _as_path(name_or_path: str) -> tuple[Path | None, str]:
 
 
 def _of_file(path: Path, unit: str, given: str) -> Profile:
-    found = {profile.name.removeprefix(f"{path.stem}-"): profile for profile in file_profiles(path)}
+    found = {str(profile.unit.kind): profile for profile in file_profiles(path)}
     if unit in found:
         return found[unit]
     names = ", ".join(found)
@@ -89,16 +94,14 @@ def _of_file(path: Path, unit: str, given: str) -> Profile:
 
 
 def _unknown(name: str, files: Mapping[str, Path]) -> str:
-    near = difflib.get_close_matches(name, _names(files), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, dict.fromkeys(_names(files)), n=3, cutoff=0.5)
     hint = f"the nearest are {', '.join(near)}; " if near else ""
     return f"no profile {name!r}: {hint}`mlexport profiles ls` lists them, and a path must end in .yaml"
 
 
-def _names(files: Mapping[str, Path]) -> list[str]:
-    return [name for profile in all_profiles() for name in _called(profile, files)]
-
-
-def _called(profile: Profile, files: Mapping[str, Path]) -> Iterator[str]:
-    yield profile.name
-    if len(profile.device.units) == 1:
-        yield next(device for device in files if profile.name.startswith(f"{device}-"))
+def _names(files: Mapping[str, Path]) -> Iterator[str]:
+    for device, path in files.items():
+        profiles = file_profiles(path)
+        yield from (profile.name for profile in profiles)
+        if len(profiles) == 1:
+            yield device
