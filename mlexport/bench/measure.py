@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from mlexport.bench.subjects import Entrant, entrants, lengths
 from mlexport.errors import MeasureError
 from mlexport.latency import FORMAT_VERSION, MEASURED, BenchResult, Ratio, Run
 from mlexport.progress import Progress, Steps
+from mlexport.runtime.providers import QNN, provider_name
 
 # Calls from text to vector, as a share of those of the model
 _END_TO_END_SHARE = 0.2
@@ -51,6 +53,7 @@ def measure(request: BenchRequest, *, progress: Progress | None = None) -> Bench
         MeasureError: a provider is missing, or a run failed.
     """
     check(request)
+    _refuse_simulator(request)
     found = entrants(request)
     batches: Sequence[int | None] = request.batches or (None,)
     settings = [
@@ -82,6 +85,22 @@ def measure(request: BenchRequest, *, progress: Progress | None = None) -> Bench
         ratios=tuple(ratios),
         trusted=not any(run.noise for run in runs),
     )
+
+
+def _refuse_simulator(request: BenchRequest) -> None:
+    """Qualcomm's library for x86-64 simulates the chip, and its times say nothing about it.
+
+    Raises:
+        MeasureError: a contestant would run on it.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return
+    for one in request.contestants:
+        if provider_name(one.settings.provider) == QNN:
+            raise MeasureError(
+                "QNN on x86-64 is Qualcomm's simulator, whose times are not the chip's: measure on the device with "
+                "--on, or estimate with `mlexport estimate`"
+            )
 
 
 def _together(
