@@ -10,8 +10,19 @@ from types import TracebackType
 from typing import TypeVar, cast
 
 from mlexport import errors
-from mlexport.bench.protocol import END_TO_END, MODEL, TOKENISE, Ask, Closed, Failed, Opened, Task, Turn, from_line
-from mlexport.bench.protocol import to_line
+from mlexport.bench.protocol import (
+    END_TO_END,
+    MODEL,
+    TOKENISE,
+    Ask,
+    Closed,
+    Failed,
+    Opened,
+    Task,
+    Turn,
+    from_line,
+    to_line,
+)
 from mlexport.errors import MeasureError, MlexportError
 
 Answer = TypeVar("Answer", Opened, Turn, Closed)
@@ -26,7 +37,7 @@ class Child:
     def __init__(self, task: Task, name: str) -> None:
         self.name = name
         self.turns: dict[str, list[Turn]] = {kind: [] for kind in _KINDS}
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         command = [sys.executable, "-m", "mlexport.bench.worker"]
         self._process = subprocess.Popen(
             command,
@@ -94,6 +105,8 @@ class Child:
         self._stderr.seek(0)
         lines = self._stderr.read().decode("utf-8", errors="replace").strip().splitlines()
         if code < 0:
-            return MeasureError(f"the process that ran {self.name} was ended by signal {-code}: is there memory enough?")
+            return MeasureError(
+                f"the process that ran {self.name} was ended by signal {-code}: is there memory enough?"
+            )
         last = lines[-1] if lines else "nothing on its standard error"
         return MeasureError(f"the process that ran {self.name} stopped with exit code {code}: {last}")

@@ -30,7 +30,7 @@ def run(threads: Sequence[Jobs], calls: int, seconds: float, first: int = 0) -> 
         first: which of its jobs a thread begins with.
     """
     samples: list[int] = []
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
     # A collection of garbage in the midst of a call would count as its time
     gc.collect()
     gc.disable()
@@ -40,7 +40,7 @@ def run(threads: Sequence[Jobs], calls: int, seconds: float, first: int = 0) -> 
         if len(threads) == 1:
             _call(threads[0], samples, calls, end, first)
         else:
-            _together(threads, samples, failures, calls, end, first)
+            failures = _together(threads, samples, calls, end, first)
         wall, cpu = time.perf_counter_ns() - start, time.process_time_ns() - cpu
     finally:
         gc.enable()
@@ -60,9 +60,10 @@ def _call(jobs: Jobs, samples: list[int], calls: int, end: int, first: int) -> N
         number += 1
 
 
-def _together(
-    threads: Sequence[Jobs], samples: list[int], failures: list[BaseException], calls: int, end: int, first: int
-) -> None:
+def _together(threads: Sequence[Jobs], samples: list[int], calls: int, end: int, first: int) -> list[Exception]:
+    """What failed in a thread."""
+    failures: list[Exception] = []
+
     def work(place: int) -> None:
         try:
             _call(threads[place], samples, calls, end, first + place)
@@ -74,3 +75,4 @@ def _together(
         thread.start()
     for thread in started:
         thread.join()
+    return failures

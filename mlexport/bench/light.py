@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from mlexport.bench.measure import measure
+from mlexport.bench.measuring import measure
 from mlexport.bench.request import read_request
 from mlexport.errors import MlexportError, UsageError
 from mlexport.latency import write_latency

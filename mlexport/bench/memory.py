@@ -35,7 +35,7 @@ def held() -> Held:
 
 
 def _kilobytes(text: str) -> int:
-    return int(text.split()[0]) * 1024
+    return int(text.split(maxsplit=1)[0]) * 1024
 
 
 def _windows() -> Held:

@@ -69,9 +69,7 @@ def _loop(loop_ns: Sequence[int]) -> str:
     """Where no frequency is readable, or the cores are shared: a loop that should always take as long."""
     if len(loop_ns) < 2 or max(loop_ns) <= median(loop_ns) * (1 + 2 * (MOST_FREQUENCY - 1)):
         return ""
-    return (
-        f"The processor's speed changed: the same loop took {min(loop_ns) / 1e6:.2f} to {max(loop_ns) / 1e6:.2f} ms."
-    )
+    return f"The processor's speed changed: the same loop took {min(loop_ns) / 1e6:.2f} to {max(loop_ns) / 1e6:.2f} ms."
 
 
 def _spread(medians_ns: Sequence[float]) -> str:

@@ -35,11 +35,13 @@ class Task:
 class Opened:
     """The model is loaded, and its first calls are done; attributes as of latency.Run.
 
+    base_bytes: resident before the runtime was imported.
     tokenises: whether text becomes ids apart from the model.
     notes: facts about this model for the result's method.
     """
 
     batch: int
+    base_bytes: int
     load_ns: int
     first_call_ns: int
     warm_calls: int

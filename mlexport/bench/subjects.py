@@ -64,10 +64,11 @@ def _names(found: Sequence[tuple[Contestant, Artifact, Variant]]) -> list[str]:
     settings = [_settings(one) for one, _, _ in found]
     names = plain
     for extra in (folders, whole, settings):
-        shared = [
-            {extra[other] for other in range(len(names)) if names[other] == name} for name in names
+        shared = [{extra[other] for other in range(len(names)) if names[other] == name} for name in names]
+        names = [
+            f"{name} {more}".strip() if len(of) > 1 else name
+            for name, more, of in zip(names, extra, shared, strict=True)
         ]
-        names = [f"{name} {more}".strip() if len(of) > 1 else name for name, more, of in zip(names, extra, shared, strict=True)]
     for place, name in enumerate(names):
         if name in names[:place]:
             raise UsageError(f"{name} is given twice: name each artifact once, or measure it with other settings")

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -34,7 +35,7 @@ from mlexport.bench.protocol import (
 from mlexport.bench.workload import compose
 from mlexport.errors import MeasureError, MlexportError
 from mlexport.runtime import Embedder
-from mlexport.runtime.settings import Settings
+from mlexport.runtime.settings import Call, Settings
 from mlexport.spec import SubModelSpec, parse_target
 
 # Calls after the first one before any is kept
@@ -50,6 +51,7 @@ class Contest:
         manifest = artifact.manifest
         variant = manifest.variant(contestant.variant)
         target, dim = parse_target(manifest.target), SubModelSpec.parse(manifest.spec).dim
+        self.base_bytes = memory.held().resident
         runtime.import_libraries(target, variant.takes)
         settings = _filled(contestant.settings, task.streams)
         start = time.perf_counter_ns()
@@ -98,6 +100,7 @@ class Contest:
         """What is known after loading."""
         return Opened(
             batch=self.batch,
+            base_bytes=self.base_bytes,
             load_ns=self.load_ns,
             first_call_ns=self.first_call_ns,
             warm_calls=self.warm_calls,
@@ -160,14 +163,16 @@ def _notes(fixed: tuple[int, int] | None, task: Task, batch: int) -> tuple[str, 
     return (f"{folder} is static: {batch} texts at a time, each padded to {fixed[1]} tokens.",)
 
 
-def _end_to_end(
-    stream: Callable[[Sequence[str]], Callable[[], object]], texts: Sequence[str]
-) -> Callable[[], object]:
-    return lambda: stream(texts)()
+def _end_to_end(stream: Callable[[Sequence[str]], Call], texts: Sequence[str]) -> Callable[[], object]:
+    def call() -> object:
+        bound = stream(texts)
+        return bound()
+
+    return call
 
 
 def _tokenise(embedder: Embedder, texts: Sequence[str]) -> Callable[[], object]:
-    return lambda: embedder.token_ids(texts)
+    return partial(embedder.token_ids, texts)
 
 
 def _shares(

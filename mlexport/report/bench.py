@@ -26,10 +26,11 @@ def show_bench(console: Console, result: BenchResult) -> None:
     console.print()
     console.print(_table(result))
     console.print()
-    line(console, "p99", "~ is of fewer than 100 calls: near the slowest one")
     if result.ratios:
-        first = result.subjects[0].name
-        line(console, "ratio", f"median time over that of {first}, with its 95% interval over the rounds")
+        console.print(_ratios(result))
+        console.print()
+    line(console, "tokens/s", "of all streams together; from text: tokenising and model; MB: resident after the calls")
+    line(console, "p99", "~ is of fewer than 100 calls: near the slowest one")
     line(console, "calls", _calls(result.runs))
     _show_noise(console, result)
 
@@ -50,11 +51,8 @@ def _table(result: BenchResult) -> Table:
         table.add_column(name, justify="right")
     if several:
         table.add_column("artifact")
-    for name in ("p50 ms", "p90", "p99", "tokens/s", "from text", "first", "load", "resident", "peak"):
-        table.add_column(name, justify="right")
-    if several:
-        table.add_column("ratio", justify="right")
-    ratios = {(one.subject, one.tokens, one.batch, one.streams): one for one in result.ratios}
+    for name in ("p50 ms", "p90", "p99", "tokens/s", "from text", "first", "load", "MB", "peak"):
+        table.add_column(name, justify="right", no_wrap=True)
     setting = None
     for run in result.runs:
         here = (run.tokens, run.batch, run.streams)
@@ -63,8 +61,7 @@ def _table(result: BenchResult) -> Table:
         numbers = {"tokens": run.tokens, "batch": run.batch, "streams": run.streams}
         # A setting is named once, above its artifacts
         keys = ["" if setting == here else str(numbers[name]) for name in names]
-        row = [*keys, *([run.subject] if several else []), *_cells(run)]
-        table.add_row(*row, *([_ratio(ratios.get((run.subject, *here)))] if several else []))
+        table.add_row(*keys, *([run.subject] if several else []), *_cells(run))
         setting = here
     return table
 
@@ -80,8 +77,8 @@ def _cells(run: Run) -> list[str]:
         milliseconds(times(run.end_to_end_ns).p50_ms) if run.end_to_end_ns else "–",
         milliseconds(run.first_call_ns / NS_PER_MS),
         milliseconds(run.load_ns / NS_PER_MS),
-        megabytes(run.resident_bytes),
-        megabytes(run.peak_bytes),
+        f"{run.resident_bytes / 1e6:,.0f}",
+        f"{run.peak_bytes / 1e6:,.0f}",
     ]
 
 
@@ -89,8 +86,24 @@ def _p99(found: Times) -> str:
     return ("" if found.holds(99) else "~") + milliseconds(found.p99_ms)
 
 
-def _ratio(ratio: Ratio | None) -> str:
-    return "1" if ratio is None else f"{ratio.value:.2f} [{ratio.low:.2f}–{ratio.high:.2f}]"
+def _ratios(result: BenchResult) -> Table:
+    """A row for each artifact but the first, a column for each setting."""
+    first = result.subjects[0].name
+    title = f"times as long as {first}; 95% intervals over the rounds"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("artifact")
+    settings = list(dict.fromkeys((one.tokens, one.batch, one.streams) for one in result.ratios))
+    for tokens, batch, streams in settings:
+        shape = f" × {batch}" if batch > 1 else ""
+        table.add_column(f"{tokens}{shape}" + (f", {streams} streams" if streams > 1 else ""), justify="right")
+    found = {(one.subject, one.tokens, one.batch, one.streams): one for one in result.ratios}
+    for subject in result.subjects[1:]:
+        table.add_row(subject.name, *(_ratio(found[subject.name, *setting]) for setting in settings))
+    return table
+
+
+def _ratio(ratio: Ratio) -> str:
+    return f"{ratio.value:.2f} [{ratio.low:.2f}–{ratio.high:.2f}]"
 
 
 def _place(where: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlexport.bench import environment, noise, stats
 from mlexport.bench.child import Child
-from mlexport.bench.protocol import END_TO_END, MODEL, TOKENISE, Closed, Task
+from mlexport.bench.protocol import END_TO_END, MODEL, TOKENISE, Closed, Opened, Task
 from mlexport.bench.request import BenchRequest, check
 from mlexport.bench.subjects import Entrant, entrants, lengths
 from mlexport.errors import MeasureError
@@ -63,12 +63,12 @@ def measure(request: BenchRequest, *, progress: Progress | None = None) -> Bench
     steps, before = Steps(progress), environment.moment()
     runs: list[Run] = []
     ratios: list[Ratio] = []
-    notes: dict[str, None] = {}
+    opened: list[Opened] = []
     for setting in settings:
         with steps.step(setting.name, len(found) * (request.rounds + 1)):
-            made, said = _together(request, found, setting, steps.progress)
+            made, known = _together(request, found, setting, steps.progress)
         runs += made
-        notes |= dict.fromkeys(said)
+        opened += known
         ratios += _ratios(made)
     used = sorted({run.engine.runtime for run in runs})
     return BenchResult(
@@ -79,7 +79,7 @@ def measure(request: BenchRequest, *, progress: Progress | None = None) -> Bench
         profile=request.profile,
         where=request.where,
         environment=environment.facts(used) | {"before": before, "after": environment.moment()},
-        method=(*_method(request), *notes, *request.notes),
+        method=(*_method(request, opened), *request.notes),
         subjects=tuple(one.subject for one in found),
         runs=tuple(runs),
         ratios=tuple(ratios),
@@ -105,14 +105,12 @@ def _refuse_simulator(request: BenchRequest) -> None:
 
 def _together(
     request: BenchRequest, found: Sequence[Entrant], setting: Setting, progress: Progress
-) -> tuple[list[Run], list[str]]:
-    """All contestants in one setting; their notes."""
+) -> tuple[list[Run], list[Opened]]:
+    """All contestants in one setting."""
     with ExitStack() as stack:
         children = []
         for one in found:
-            task = Task(
-                contestant=one.contestant, tokens=setting.tokens, batch=setting.batch, streams=setting.streams
-            )
+            task = Task(contestant=one.contestant, tokens=setting.tokens, batch=setting.batch, streams=setting.streams)
             # One after the other: the next one's loading would be in the way of this one's first call
             children.append(stack.enter_context(Child(task, one.subject.name)))
             progress.advance(1)
@@ -124,7 +122,7 @@ def _together(
             )
         _take_turns(request, children, progress)
         runs = [_run(child, child.close(), one, setting) for child, one in zip(children, found, strict=True)]
-        return runs, [note for child in children for note in child.opened.notes]
+        return runs, [child.opened for child in children]
 
 
 def _take_turns(request: BenchRequest, children: Sequence[Child], progress: Progress) -> None:
@@ -198,7 +196,7 @@ def _ratios(runs: Sequence[Run]) -> list[Ratio]:
     return found
 
 
-def _method(request: BenchRequest) -> tuple[str, ...]:
+def _method(request: BenchRequest, opened: Sequence[Opened]) -> tuple[str, ...]:
     several = len(request.contestants) > 1
     turns = (
         f"Contestants take turns in {request.rounds} rounds, each round beginning with another one, "
@@ -223,4 +221,8 @@ def _method(request: BenchRequest) -> tuple[str, ...]:
             "A ratio is the geometric mean over the rounds of medians over the first contestant's; its 95% interval is "
             "Student's, of the rounds' logarithms."
         )
-    return tuple(sentences)
+    base = max(one.base_bytes for one in opened) / 1e6
+    sentences.append(
+        f"Memory is the whole process's; before its runtime was imported, Python with what measures held {base:.0f} MB."
+    )
+    return (*sentences, *dict.fromkeys(note for one in opened for note in one.notes))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlexport.artifact import read_artifact
 from mlexport.bench.here import require_device
-from mlexport.bench.measure import measure
+from mlexport.bench.measuring import measure
 from mlexport.bench.request import HERE, BenchRequest, Contestant, check
 from mlexport.errors import MeasureError, UsageError
 from mlexport.latency import BenchResult
