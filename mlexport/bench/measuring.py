@@ -144,13 +144,14 @@ def _run(child: Child, closed: Closed, one: Entrant, setting: Setting) -> Run:
     samples = tuple(sample for turn in turns for sample in turn.samples_ns)
     ends = tuple(int(end) for end in np.cumsum([len(turn.samples_ns) for turn in turns]))
     p50, p90 = np.percentile(samples, [50, 90])
+    cores = sum(turn.cores_ns or 0 for turn in turns)
     signs = noise.Signs(
         medians_ns=stats.medians(samples, ends),
         p50_ns=float(p50),
         p90_ns=float(p90),
         calls=len(samples),
-        steal=[turn.steal for turn in turns],
-        others=[turn.others for turn in turns],
+        steal=sum(turn.steal_ns for turn in turns) / cores if cores else None,
+        others=sum(turn.others_ns for turn in turns) / cores if cores else None,
         mhz=[turn.mhz for turn in turns],
         loop_ns=[turn.loop_ns for turn in turns],
     )

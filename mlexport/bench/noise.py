@@ -19,13 +19,13 @@ _ENOUGH_FOR_TAIL = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signs:
-    """What was seen beside the samples of a run, one entry a round.
+    """What was seen beside the samples of a run; sequences have an entry a round.
 
     Attributes:
         medians_ns: of the round's samples.
         p50_ns, p90_ns: of all samples.
         calls: number of samples.
-        steal, others: shares of all cores' time; entries may be None.
+        steal, others: shares of all cores' time over the run; None where the system does not say.
         mhz: mean frequency; entries may be None.
         loop_ns: time of a loop that is always the same.
     """
@@ -34,8 +34,8 @@ class Signs:
     p50_ns: float
     p90_ns: float
     calls: int
-    steal: Sequence[float | None]
-    others: Sequence[float | None]
+    steal: float | None
+    others: float | None
     mhz: Sequence[float | None]
     loop_ns: Sequence[int]
 
@@ -53,10 +53,10 @@ def sentences(signs: Signs) -> tuple[str, ...]:
     return tuple(one for one in found if one)
 
 
-def _share(values: Sequence[float | None], most: float, sentence: str) -> str:
-    known = [one for one in values if one is not None]
-    share = sum(known) / len(known) if known else 0.0
-    return sentence.format(f"{share:.0%}" if share >= 0.1 else f"{share:.1%}") if share > most else ""
+def _share(share: float | None, most: float, sentence: str) -> str:
+    if share is None or share <= most:
+        return ""
+    return sentence.format(f"{share:.0%}" if share >= 0.1 else f"{share:.1%}")
 
 
 def _frequency(mhz: Sequence[float]) -> str:

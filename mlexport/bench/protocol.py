@@ -69,8 +69,9 @@ class Turn:
         samples_ns: in the order in which the calls ended.
         wall_ns, cpu_ns: around them.
         warm_calls: calls before them that were not kept.
-        steal, others: share of all cores' time that the hypervisor took, and that other processes took; None where
-            the system does not say.
+        cores_ns: time of all cores during the turn; None where the system does not say.
+        steal_ns, others_ns: what of it the hypervisor took, and other processes with the kernel. The kernel counts in
+            ticks: only their sums over some turns mean something, and one may be below zero.
         mhz: mean frequency of the cores after the turn; None where the system does not say.
         loop_ns: time of a loop that is always the same, right before the turn: how fast the processor was.
     """
@@ -79,8 +80,9 @@ class Turn:
     wall_ns: int
     cpu_ns: int
     warm_calls: int
-    steal: float | None
-    others: float | None
+    cores_ns: int | None
+    steal_ns: int
+    others_ns: int
     mhz: float | None
     loop_ns: int
 

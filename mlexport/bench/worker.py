@@ -82,7 +82,7 @@ class Contest:
         warm = jobs.run(threads, len(threads), 0, self.turns)
         before = processor.ticks()
         timed = jobs.run(threads, ask.calls, ask.seconds, self.turns + 1)
-        steal, others = _shares(before, processor.ticks(), timed.cpu_ns)
+        cores, steal, others = _meanwhile(before, processor.ticks(), timed.cpu_ns)
         # The next turn begins where this one ended, so that all texts are used alike
         self.turns += 1 + len(timed.samples_ns) // len(threads)
         return Turn(
@@ -90,8 +90,9 @@ class Contest:
             wall_ns=timed.wall_ns,
             cpu_ns=timed.cpu_ns,
             warm_calls=len(warm.samples_ns),
-            steal=steal,
-            others=others,
+            cores_ns=cores,
+            steal_ns=steal,
+            others_ns=others,
             mhz=processor.mean_mhz(),
             loop_ns=loop,
         )
@@ -175,15 +176,15 @@ def _tokenise(embedder: Embedder, texts: Sequence[str]) -> Callable[[], object]:
     return partial(embedder.token_ids, texts)
 
 
-def _shares(
+def _meanwhile(
     before: processor.Ticks | None, after: processor.Ticks | None, cpu_ns: int
-) -> tuple[float | None, float | None]:
-    """Shares of all cores' time: steal, and what other processes were busy with."""
-    if before is None or after is None or after.total <= before.total:
-        return None, None
-    total = after.total - before.total
-    others = max(0.0, after.busy - before.busy - cpu_ns / processor.tick_ns())
-    return (after.steal - before.steal) / total, others / total
+) -> tuple[int | None, int, int]:
+    """Time of all cores, what of it the hypervisor took, and what others were busy with: see Turn."""
+    if before is None or after is None:
+        return None, 0, 0
+    tick = processor.tick_ns()
+    others = (after.busy - before.busy) * tick - cpu_ns
+    return (after.total - before.total) * tick, (after.steal - before.steal) * tick, others
 
 
 def _answer(out: IO[str], message: object) -> None:
