@@ -93,8 +93,8 @@ def add_provider(
         raise MeasureError(f"{path} does not run on {provider}: {reason}") from None
     if provider not in session.get_providers():
         raise MeasureError(
-            f"{provider} did not start, and ONNX Runtime would have run {path} on {', '.join(session.get_providers())}: "
-            f"its libraries or its driver are missing; {_BROUGHT_BY.get(provider, 'see its page on onnxruntime.ai')}"
+            f"{provider} did not start, and {path} would have run on {', '.join(session.get_providers())}: its "
+            f" libraries or its driver are missing; {_BROUGHT_BY.get(provider, 'see its page on onnxruntime.ai')}"
         )
     return session
 
