@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from mlexport.decode import decode
 from mlexport.errors import ExportError, UsageError
@@ -272,27 +272,42 @@ def read_latency(path: Path) -> BenchResult | EstimateResult:
     Raises:
         UsageError: no such file, or another form.
     """
-    data = _read(path)
-    kinds = {MEASURED: BenchResult, ESTIMATED: EstimateResult}
-    kind = data.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise UsageError(f"{path} is not a result of `mlexport bench` or `mlexport estimate`: its kind is {kind!r}")
-    if data.get("format_version") != FORMAT_VERSION:
-        version = data.get("format_version")
-        raise UsageError(f"{path} has format_version {version!r}, this mlexport reads {FORMAT_VERSION}")
-    try:
-        return cast("BenchResult | EstimateResult", decode(kinds[kind], data, ""))
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LIMIT_BYTES:
             raise UsageError(f"{path} is {path.stat().st_size:,} bytes long: not a result of mlexport")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {' '.join(str(error).split())}") from None
+    return _decoded(text, str(path))
+
+
+def latency_from_text(text: str, name: str) -> BenchResult:
+    """What `latency_json` made of a measurement; `name` is where it came from, for errors.
+
+    Raises:
+        UsageError: another form.
+    """
+    found = _decoded(text, name)
+    if not isinstance(found, BenchResult):
+        raise UsageError(f"{name} gave an estimate, not a measurement")
+    return found
+
+
+def _decoded(text: str, name: str) -> BenchResult | EstimateResult:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name} cannot be read as JSON: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise UsageError(f"{path} is not a JSON object")
-    return data
+        raise UsageError(f"{name} is not a JSON object")
+    kinds = {MEASURED: BenchResult, ESTIMATED: EstimateResult}
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise UsageError(f"{name} is not a result of `mlexport bench` or `mlexport estimate`: its kind is {kind!r}")
+    if data.get("format_version") != FORMAT_VERSION:
+        version = data.get("format_version")
+        raise UsageError(f"{name} has format_version {version!r}, this mlexport reads {FORMAT_VERSION}")
+    try:
+        return cast("BenchResult | EstimateResult", decode(kinds[kind], data, ""))
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
