@@ -19,7 +19,7 @@ from mlexport.bench import board
 from mlexport.bench.request import BenchRequest
 from mlexport.bench.ship import REQUIREMENTS, Shipment, pack
 from mlexport.errors import MeasureError, UsageError
-from mlexport.latency import BenchResult, latency_from_text
+from mlexport.latency import BenchResult, read_latency
 from mlexport.progress import Progress, Silent
 
 # Names that neither ssh nor a shell could take for something else
@@ -108,7 +108,7 @@ def measure_over_ssh(request: BenchRequest, place: SshPlace, *, progress: Progre
             if "progress" in answer:
                 _tell(told, str(answer["progress"]))
             elif "result" in answer:
-                return latency_from_text(str(answer["result"]), str(place))
+                return _result(str(answer["result"]), place)
             else:
                 message = str(answer.get("message")).removeprefix("error: ")
                 raise MeasureError(f"{place}: {message}")
@@ -138,6 +138,16 @@ def _check(hello: Mapping[str, object], shipment: Shipment, place: SshPlace) -> 
             f"{place}: {folder} has {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB are needed: "
             "make room, or choose another --remote-folder"
         )
+
+
+def _result(text: str, place: SshPlace) -> BenchResult:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        path.write_text(text, encoding="utf-8")
+        result = read_latency(path)
+    if not isinstance(result, BenchResult):
+        raise MeasureError(f"{place} answered with an estimate")
+    return result
 
 
 def _tell(told: Progress, line: str) -> None:
