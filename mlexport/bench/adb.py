@@ -7,36 +7,26 @@ from __future__ import annotations
 
 import math
 import re
-import secrets
-import shlex
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from mlexport.artifact import IDS, FileEntry
+from mlexport.artifact import IDS
 from mlexport.bench import noise, stats
-from mlexport.bench.measure import ratios
+from mlexport.bench.device import Device
+from mlexport.bench.measuring import ratios
 from mlexport.bench.request import BenchRequest, check
-from mlexport.bench.runners import RESULT_FILE, RUNNERS, Job, Runner, Said, parse_output
+from mlexport.bench.runners import RUNNERS, Job, Runner, Said
 from mlexport.bench.subjects import Entrant, entrants, lengths
-from mlexport.errors import MeasureError, UsageError
+from mlexport.errors import UsageError
 from mlexport.latency import FORMAT_VERSION, MEASURED, BenchResult, Engine, Run
 from mlexport.progress import Progress, Silent
 
 _SERIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
-_PARENT = "/data/local/tmp"
-_PROPERTIES = {
-    "machine": ("ro.product.manufacturer", "ro.product.model"),
-    "processor": ("ro.soc.manufacturer", "ro.soc.model"),
-    "architecture": ("ro.product.cpu.abi",),
-    "system": ("ro.build.version.release", "ro.build.version.incremental"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +44,15 @@ class AdbPlace:
 
     def __str__(self) -> str:
         return f"adb:{self.serial}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turns:
+    """A contestant on the device: its folder there, and what was said of each start."""
+
+    entrant: Entrant
+    folder: str
+    said: list[Said] = field(default_factory=list)
 
 
 def parse_adb(text: str, runner: str | None) -> AdbPlace:
@@ -91,13 +90,21 @@ def measure_over_adb(request: BenchRequest, place: AdbPlace, *, progress: Progre
     sizes = lengths(request, found)
     _require(request, place, found)
     told.step(f"connect to {place.serial}", None)
-    with _Device(place) as device:
-        device.push_program()
-        models = device.push_models(found, told)
-        runs: list[Run] = []
+    runs: list[Run] = []
+    with Device(place.serial, place.runner) as device:
+        device.push_program(place.program)
+        folders = device.push_models(found, told)
         for tokens in sizes:
-            told.step(str(tokens), len(found) * request.rounds)
-            runs += _together(request, place, device, dict(zip(found, models, strict=True)), tokens, told)
+            device.push_inputs(place.runner.inputs(tokens), folders)
+            turns = [_Turns(entrant=one, folder=folder) for one, folder in zip(found, folders, strict=True)]
+            starts = request.rounds if place.runner.samples else 1
+            told.step(str(tokens), len(turns) * starts)
+            for number in range(starts):
+                first = number % len(turns)
+                for one in (*turns[first:], *turns[:first]):
+                    one.said.append(device.run(_job(request, place, one.entrant, tokens, starts), one.folder))
+                    told.advance(1)
+            runs += [_run(place.runner, one, tokens) for one in turns]
         environment = device.facts() | {"versions": {place.runner.name: runs[0].engine.version}}
     several = [[run for run in runs if run.tokens == tokens and run.samples_ns] for tokens in sizes]
     return BenchResult(
@@ -126,38 +133,18 @@ def _require(request: BenchRequest, place: AdbPlace, found: Sequence[Entrant]) -
         raise UsageError(f"{runner.name} measures one text at a time here: leave out --batch and --streams")
 
 
-def _together(
-    request: BenchRequest,
-    place: AdbPlace,
-    device: _Device,
-    models: Mapping[Entrant, str],
-    tokens: int,
-    told: Progress,
-) -> Iterator[Run]:
-    """All contestants at a length, in rounds of one start each."""
-    device.push_inputs(place.runner.inputs(tokens), models.values())
-    # A summary of several starts cannot be put together: one start then has all calls
-    rounds, said = request.rounds, {one: list[Said]() for one in models}
-    calls = math.ceil(request.min_calls / rounds)
-    order = list(models)
-    for number in range(rounds):
-        start = number % len(order)
-        for one in (*order[start:], *order[:start]):
-            job = Job(
-                program=f"../{place.program.name}",
-                model=PurePosixPath(one.variant.model_file).name,
-                tokens=tokens,
-                calls=calls if place.runner.samples else request.min_calls,
-                settings=one.contestant.settings,
-            )
-            if place.runner.samples or not said[one]:
-                said[one].append(device.run(job, models[one]))
-            told.advance(1)
-    for one in order:
-        yield _run(place.runner, one, tokens, said[one])
+def _job(request: BenchRequest, place: AdbPlace, one: Entrant, tokens: int, starts: int) -> Job:
+    return Job(
+        program=f"../{place.program.name}",
+        model=PurePosixPath(one.variant.model_file).name,
+        tokens=tokens,
+        calls=math.ceil(request.min_calls / starts),
+        settings=one.contestant.settings,
+    )
 
 
-def _run(runner: Runner, one: Entrant, tokens: int, said: Sequence[Said]) -> Run:
+def _run(runner: Runner, turns: _Turns, tokens: int) -> Run:
+    one, said = turns.entrant, turns.said
     samples = tuple(sample for each in said for sample in each.samples_ns)
     ends = tuple(int(end) for end in np.cumsum([len(each.samples_ns) for each in said])) if samples else ()
     settings, first = one.contestant.settings, said[0]
@@ -218,102 +205,3 @@ def _method(request: BenchRequest, place: AdbPlace) -> tuple[str, ...]:
         f"Each artifact was started {request.rounds} times a length on {place}, in turn with the others, for at least "
         f"{request.min_calls} calls in all; load time and first call are those of the first start.",
     )
-
-
-class _Device:
-    """A folder of ours on a device."""
-
-    def __init__(self, place: AdbPlace) -> None:
-        self._place = place
-        self._folder = f"{_PARENT}/mlexport-{secrets.token_hex(8)}"
-
-    def __enter__(self) -> _Device:
-        state = self._adb(["get-state"])
-        if state.strip() != "device":
-            raise MeasureError(f"{self._place} is {state.strip() or 'not ready'}: see `adb devices`")
-        self._shell(f"mkdir {self._folder}")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        command = ["adb", "-s", self._place.serial, "shell", f"rm -rf {self._folder}"]
-        subprocess.run(command, capture_output=True, check=False)
-
-    def push_program(self) -> None:
-        """The runner, and the libraries beside it."""
-        program = self._place.program
-        libraries = sorted(path for path in program.parent.iterdir() if ".so" in path.suffixes)
-        for path in (program, *libraries):
-            self._adb(["push", str(path), f"{self._folder}/{path.name}"])
-        self._shell(f"chmod 755 {shlex.quote(f'{self._folder}/{program.name}')}")
-
-    def push_models(self, found: Sequence[Entrant], told: Progress) -> list[str]:
-        """Each contestant's model in a folder of its own; the folders."""
-        folders = []
-        files = [_model_files(one) for one in found]
-        told.step("copy", sum(entry.bytes for group in files for entry in group))
-        for number, (one, group) in enumerate(zip(found, files, strict=True)):
-            folder = f"{self._folder}/{number}"
-            self._shell(f"mkdir -p {folder}/test_data_set_0")
-            for entry in group:
-                self._adb(["push", str(one.artifact.folder / entry.path), f"{folder}/{PurePosixPath(entry.path).name}"])
-                told.advance(entry.bytes)
-            folders.append(folder)
-        return folders
-
-    def push_inputs(self, inputs: Mapping[str, bytes], folders: Iterator[str] | Sequence[str]) -> None:
-        """What the runner reads, into each of the folders."""
-        with tempfile.TemporaryDirectory() as work:
-            for number, (name, content) in enumerate(inputs.items()):
-                file = Path(work) / str(number)
-                file.write_bytes(content)
-                for folder in folders:
-                    self._adb(["push", str(file), f"{folder}/{name}"])
-
-    def run(self, job: Job, folder: str) -> Said:
-        """Start the program in the model's folder."""
-        runner = self._place.runner
-        words = " ".join(map(shlex.quote, runner.command(job)))
-        libraries = f"LD_LIBRARY_PATH={self._folder}"
-        out = self._shell(f"cd {folder} && rm -f {RESULT_FILE} && {libraries} {words} 2>&1")
-        file = self._shell(f"cat {folder}/{RESULT_FILE} 2>/dev/null || true")
-        return parse_output(runner, out, file)
-
-    def facts(self) -> dict[str, object]:
-        """What the device says of itself."""
-        facts: dict[str, object] = {
-            name: " ".join(self._shell(f"getprop {one}").strip() for one in properties).strip() or None
-            for name, properties in _PROPERTIES.items()
-        }
-        cores = self._shell("nproc || true").strip()
-        memory = re.search(r"MemTotal:\s+(\d+) kB", self._shell("cat /proc/meminfo || true"))
-        facts["cores"] = int(cores) if cores.isdecimal() else None
-        facts["memory_bytes"] = int(memory[1]) * 1024 if memory else None
-        return facts
-
-    def _shell(self, command: str) -> str:
-        """Run a command line there; what is variable in it is quoted by whoever made it."""
-        # An adb of before Android 7 does not pass the exit code on
-        out = self._adb(["shell", f"{{ {command}; }}; echo exit=$?"])
-        body, _, code = out.rstrip().rpartition("exit=")
-        if code.strip() != "0":
-            last = next((line for line in reversed(body.splitlines()) if line.strip()), "nothing")
-            raise MeasureError(f"{self._place}: `{command[:80]}…` failed there: {last.strip()[:200]}")
-        return body
-
-    def _adb(self, arguments: Sequence[str]) -> str:
-        command = ["adb", "-s", self._place.serial, *arguments]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        except OSError as error:
-            raise MeasureError(f"no adb on this machine ({error.strerror}): install Android's platform tools") from None
-        if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise MeasureError(f"{self._place} cannot be reached: {said[-1] if said else 'adb says nothing'}")
-        return done.stdout
-
-
-def _model_files(one: Entrant) -> list[FileEntry]:
-    """The model file and its data: ONNX's and OpenVINO's lie beside it under its name."""
-    model = PurePosixPath(one.variant.model_file)
-    entries = one.artifact.manifest.shipped(one.variant)
-    return [entry for entry in entries if PurePosixPath(entry.path).with_suffix("") == model.with_suffix("")]
