@@ -190,8 +190,8 @@ def _noise(samples: Sequence[int], ends: Sequence[int]) -> tuple[str, ...]:
             p50_ns=float(p50),
             p90_ns=float(p90),
             calls=len(samples),
-            steal=(),
-            others=(),
+            steal=None,
+            others=None,
             mhz=(),
             loop_ns=(),
         )

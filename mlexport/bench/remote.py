@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlexport.bench.adb import AdbPlace, measure_over_adb, parse_adb
-from mlexport.bench.run import Choices, plan
+from mlexport.bench.choices import Choices, plan
 from mlexport.bench.ssh import SshPlace, measure_over_ssh, parse_ssh
 from mlexport.errors import UsageError
 from mlexport.latency import BenchResult
