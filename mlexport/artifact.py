@@ -169,14 +169,17 @@ class Manifest:
         for variant in self.variants:
             if variant.name == name:
                 return variant
-        raise ArtifactError(
-            f"this artifact has no variant '{name}': choose from {', '.join(v.name for v in self.variants)}"
-        )
+        names = ", ".join(variant.name for variant in self.variants)
+        raise ArtifactError(f"this artifact has no variant '{name}': choose from {names}")
+
+    def shipped(self, variant: Variant) -> tuple[FileEntry, ...]:
+        """A variant's files and those that belong to no other one: what a user of it ships."""
+        others = {_stem(other.model_file) for other in self.variants} - {_stem(variant.model_file)}
+        return tuple(entry for entry in self.files if _stem(entry.path) not in others)
 
     def shipped_bytes(self, variant: Variant) -> int:
-        """Bytes of a variant's files and of those that belong to no other one: what a user of it ships."""
-        others = {_stem(other.model_file) for other in self.variants} - {_stem(variant.model_file)}
-        return sum(entry.bytes for entry in self.files if _stem(entry.path) not in others)
+        """Bytes of those files."""
+        return sum(entry.bytes for entry in self.shipped(variant))
 
 
 def _stem(path: str) -> str:
@@ -251,10 +254,8 @@ def verify_files(artifact: Artifact, advance: Callable[[int], None] = lambda _: 
     for entry in artifact.manifest.files:
         found = sha256(artifact.folder / entry.path)
         if found != entry.sha256:
-            raise ArtifactError(
-                f"{artifact.folder / entry.path} changed since it was written: sha256 {found[:12]}…, "
-                f"the manifest says {entry.sha256[:12]}…. Make the artifact again"
-            )
+            said = f"sha256 {found[:12]}…, the manifest says {entry.sha256[:12]}…. Make the artifact again"
+            raise ArtifactError(f"{artifact.folder / entry.path} changed since it was written: {said}")
         advance(entry.bytes)
 
 
@@ -294,6 +295,5 @@ def _check_file(folder: Path, entry: FileEntry) -> None:
         raise ArtifactError(f"{folder / path} is missing: the artifact is incomplete. Make it again")
     size = (folder / path).stat().st_size
     if size != entry.bytes:
-        raise ArtifactError(
-            f"{folder / path} has {size} bytes, the manifest says {entry.bytes}. Make the artifact again"
-        )
+        said = f"the manifest says {entry.bytes}. Make the artifact again"
+        raise ArtifactError(f"{folder / path} has {size} bytes, {said}")

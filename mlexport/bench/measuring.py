@@ -62,14 +62,14 @@ def measure(request: BenchRequest, *, progress: Progress | None = None) -> Bench
     ]
     steps, before = Steps(progress), environment.moment()
     runs: list[Run] = []
-    ratios: list[Ratio] = []
+    compared: list[Ratio] = []
     opened: list[Opened] = []
     for setting in settings:
         with steps.step(setting.name, len(found) * (request.rounds + 1)):
             made, known = _together(request, found, setting, steps.progress)
         runs += made
         opened += known
-        ratios += _ratios(made)
+        compared += ratios(made)
     used = sorted({run.engine.runtime for run in runs})
     return BenchResult(
         kind=MEASURED,
@@ -82,7 +82,7 @@ def measure(request: BenchRequest, *, progress: Progress | None = None) -> Bench
         method=(*_method(request, opened), *request.notes),
         subjects=tuple(one.subject for one in found),
         runs=tuple(runs),
-        ratios=tuple(ratios),
+        ratios=tuple(compared),
         trusted=not any(run.noise for run in runs),
     )
 
@@ -176,7 +176,8 @@ def _run(child: Child, closed: Closed, one: Entrant, setting: Setting) -> Run:
     )
 
 
-def _ratios(runs: Sequence[Run]) -> list[Ratio]:
+def ratios(runs: Sequence[Run]) -> list[Ratio]:
+    """Each run's times over those of the first one, round by round."""
     base, *others = runs
     first = stats.medians(base.samples_ns, base.round_ends)
     found = []

@@ -62,6 +62,27 @@ def bench_command(
     assume_device: Annotated[
         bool, typer.Option("--assume-device", help="This machine is the profile's device, though it does not say so.")
     ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="PLACE", help="Measure on a board, ssh://USER@HOST:PORT, or a phone, adb:SERIAL."),
+    ] = None,
+    ssh_option: Annotated[
+        list[str] | None, typer.Option("--ssh-option", metavar="KEY=VALUE", help="As ssh's -o takes it; repeatable.")
+    ] = None,
+    remote_python: Annotated[
+        str | None, typer.Option("--remote-python", metavar="PATH", help="Python there, 3.11 or newer.")
+    ] = None,
+    remote_folder: Annotated[
+        str | None, typer.Option("--remote-folder", metavar="DIR", help="Where its temporary folder is made there.")
+    ] = None,
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            "--runner",
+            metavar="NAME=PATH",
+            help="For adb: llama-bench, onnxruntime_perf_test or benchmark_app, built for the phone.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Every sample, as JSON for `mlexport report`.")
     ] = None,
@@ -75,8 +96,11 @@ def bench_command(
     mlexport bench out/a out/b --tokens 16,128 --out result.json
     mlexport bench out/demo --tokens 128 --batch 1,8,32 --streams 1,2
     mlexport bench out/onnx --provider cuda --tokens 128
+    mlexport bench out/demo --on ssh://pi@raspberrypi.local --profile raspberry-pi-5-cpu
+    mlexport bench out/gguf --on adb:R3CX --runner llama-bench=android/llama-bench --profile pixel-8-cpu
     """
     from mlexport import bench  # noqa: PLC0415
+    from mlexport.bench import remote  # noqa: PLC0415
     from mlexport.latency import check_latency_file, latency_data, write_latency  # noqa: PLC0415
     from mlexport.report import console  # noqa: PLC0415
     from mlexport.report.bench import show_bench  # noqa: PLC0415
@@ -84,6 +108,9 @@ def bench_command(
 
     if out is not None:
         check_latency_file(out, force=force)
+    place = remote.parse_place(
+        on, ssh_options=ssh_option or (), remote_python=remote_python, remote_folder=remote_folder, runner=runner
+    )
     choices = bench.Choices(
         profile=profile,
         variants=_listed(variant),
@@ -100,7 +127,10 @@ def bench_command(
         rounds=rounds,
     )
     with Bars(still=True) as bars:
-        result = bench.run(artifacts, choices, progress=bars)
+        if place is None:
+            result = bench.run(artifacts, choices, progress=bars)
+        else:
+            result = remote.run_at(place, artifacts, choices, progress=bars)
     if out is not None:
         write_latency(result, out)
     if as_json:

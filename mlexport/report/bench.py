@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +17,8 @@ def show_bench(console: Console, result: BenchResult) -> None:
     environment = result.environment
     heading(console, f"measured {_place(result.where)}, profile {result.profile}")
     line(console, "machine", _machine(environment))
-    line(console, "load", _moments(environment))
+    if moments := _moments(environment):
+        line(console, "load", moments)
     for subject in result.subjects:
         [*engines] = dict.fromkeys(_engine(run.engine) for run in result.runs if run.subject == subject.name)
         line(console, subject.name, f"{subject.artifact}, {megabytes(subject.bytes)}")
@@ -67,19 +68,36 @@ def _table(result: BenchResult) -> Table:
 
 
 def _cells(run: Run) -> list[str]:
+    memory = [_or_dash(_of_bytes, size) for size in (run.resident_bytes, run.peak_bytes)]
+    loading = [_or_dash(_of_ns, time) for time in (run.first_call_ns, run.load_ns)]
+    if not run.samples_ns:
+        # Another project's runner, which keeps none
+        median = run.summary_ns.get("median")
+        rate = f"{per_second(run.tokens * run.batch, median):,.0f}" if median else "–"
+        return [_or_dash(_of_ns, median), "–", "–", rate, "–", *loading, *memory]
     found = times(run.samples_ns)
-    texts = per_second(len(run.samples_ns) * run.batch, run.wall_ns)
+    texts = per_second(len(run.samples_ns) * run.batch, run.wall_ns or sum(run.samples_ns))
     return [
         milliseconds(found.p50_ms),
         milliseconds(found.p90_ms),
         _p99(found),
         f"{texts * run.tokens:,.0f}",
         milliseconds(times(run.end_to_end_ns).p50_ms) if run.end_to_end_ns else "–",
-        milliseconds(run.first_call_ns / NS_PER_MS),
-        milliseconds(run.load_ns / NS_PER_MS),
-        f"{run.resident_bytes / 1e6:,.0f}",
-        f"{run.peak_bytes / 1e6:,.0f}",
+        *loading,
+        *memory,
     ]
+
+
+def _of_ns(time: int) -> str:
+    return milliseconds(time / NS_PER_MS)
+
+
+def _of_bytes(size: int) -> str:
+    return f"{size / 1e6:,.0f}"
+
+
+def _or_dash(show: Callable[[int], str], value: int | None) -> str:
+    return "–" if value is None else show(value)
 
 
 def _p99(found: Times) -> str:
@@ -114,7 +132,7 @@ def _machine(environment: Mapping[str, object]) -> str:
     parts = [
         environment.get("machine"),
         environment.get("processor"),
-        f"{environment.get('usable_cores')} cores",
+        f"{environment.get('usable_cores') or environment.get('cores') or '?'} cores",
         "virtual" if environment.get("virtual") else None,
         environment.get("governor"),
         environment.get("system"),
@@ -145,6 +163,8 @@ def _engine(engine: Engine) -> str:
 
 def _calls(runs: Sequence[Run]) -> str:
     counts = [len(run.samples_ns) for run in runs]
+    if not any(counts):
+        return "the runner gives no single ones"
     low, high = f"{min(counts):,}", f"{max(counts):,}"
     return f"{low if low == high else f'{low} to {high}'} a row, the first ones left out"
 

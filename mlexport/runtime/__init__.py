@@ -90,6 +90,11 @@ def load(
     return cast(Embedder, embedder(folder, model_file, text, dim, settings))
 
 
+def libraries(target: Target, takes: str = IDS) -> tuple[str, ...]:
+    """Modules of other projects that `load` will need."""
+    return _LIBRARIES[target, takes]
+
+
 def import_libraries(target: Target, takes: str = IDS) -> None:
     """Import what `load` will need, so that it takes no part of its time; what is missing is `load`'s to say."""
     for name in _LIBRARIES[target, takes]:
