@@ -22,6 +22,7 @@ _RUNTIMES = {
     (Target.ONNX, IDS): ("ort", "OrtEmbedder"),
     (Target.ONNX, TEXT): ("ort_text", "OrtTextEmbedder"),
     (Target.OPENVINO, IDS): ("openvino", "OpenVinoEmbedder"),
+    (Target.QNN, IDS): ("qnn", "QnnEmbedder"),
     (Target.OPENVINO, TEXT): ("openvino_text", "OpenVinoTextEmbedder"),
 }
 

@@ -1,0 +1,61 @@
+"""Vectors of a context binary through ONNX Runtime's QNN provider: Qualcomm's simulator, or the NPU where there is one.
+
+In child processes: the simulator takes one core each, and about a second a layer and text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from mlexport.model import TextFacts
+from mlexport.npu.simulator import Simulated, require_provider, simulated
+from mlexport.runtime.batches import in_batches
+from mlexport.runtime.tokens import TextEncoder
+from mlexport.tensors import Float32
+
+# Each holds the model in memory
+_MOST_CHILDREN = 4
+
+
+class QnnEmbedder:
+    """A wrapper model, its context binary beside it, and the tokenizer of its folder."""
+
+    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int) -> None:
+        require_provider()
+        self.encoder = TextEncoder(folder, text)
+        self.text, self.dim, self.path = text, dim, folder / model_file
+        self.children = [Simulated(self.path)]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids by tokenizer.json, cut to the longest text with the end token last."""
+        return self.encoder.ids(texts)
+
+    def embed(self, texts: Sequence[str]) -> Float32:
+        """Vectors, float32 [texts, dim], L2-normalised."""
+        rows = self.token_ids(texts)
+        batch = self.children[0].shape[0]
+        wanted = min(os.cpu_count() or 1, _MOST_CHILDREN, -(-len(rows) // batch)) if simulated() else 1
+        self.children += [Simulated(self.path) for _ in range(wanted - len(self.children))]
+        parts = [rows[place::wanted] for place in range(wanted)]
+        with ThreadPoolExecutor(max_workers=max(wanted, 1)) as pool:
+            found = list(pool.map(self._part, self.children[:wanted], parts))
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        for place, part in enumerate(found):
+            vectors[place::wanted] = part
+        return vectors
+
+    def close(self) -> None:
+        """End the child processes."""
+        for child in self.children:
+            child.close()
+
+    def _part(self, child: Simulated, rows: Sequence[Sequence[int]]) -> Float32:
+        vectors = in_batches(rows, self.dim, child.run, pad_id=self.text.pad_id, shape=child.shape)
+        # Their length is right to f16's three digits
+        normalised: Float32 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return normalised
