@@ -133,12 +133,23 @@ def check(request: SliceRequest) -> CheckedRequest:
         targets=targets,
         precisions=precisions,
         tables={t: None if table is None else resolve_precision(t, table) for t in targets},
-        shape=None if request.static is None else parse_shape(request.static),
+        shape=_shape(request, targets),
         vectors=parse_vectors(request.vectors),
         calibrate=_calibrate(request, precisions),
         bound=_bound(request, precisions),
         chip=find_chip(request.soc, request.htp_arch) if Target.QNN in targets else None,
     )
+
+
+def _shape(request: SliceRequest, targets: Sequence[Target]) -> tuple[int, int] | None:
+    """What was asked for; of a compiled graph alone, the default."""
+    if request.static is not None:
+        return parse_shape(request.static)
+    if Target.QNN not in targets:
+        return None
+    if len(targets) > 1:
+        raise UsageError(f"target qnn has fixed shapes, got {', '.join(targets)}: pass --static for all, or one target")
+    return COMPILED_SHAPE
 
 
 def _calibrate(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> str | None:
@@ -179,6 +190,10 @@ def _check_options(request: SliceRequest, targets: Sequence[Target]) -> None:
     if request.static is not None and (others or request.text_in):
         other = "--text-in" if request.text_in else f"target {', '.join(others)}"
         raise UsageError(f"--static is for targets onnx, openvino and qnn, not with {other}: leave one of them out")
+    if Target.QNN in targets and parse_vectors(request.vectors) is VectorPrecision.INT8:
+        raise UsageError(
+            "--vectors int8 needs a range from 1,000 documents, hours in Qualcomm's simulator: store f32 or binary"
+        )
     for option, value in (("--soc", request.soc), ("--htp-arch", request.htp_arch)):
         if value is not None and Target.QNN not in targets:
             raise UsageError(f"{option} is for target qnn, got {', '.join(targets)}: leave it out")

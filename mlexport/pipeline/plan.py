@@ -16,7 +16,7 @@ from mlexport.model import SubModel
 from mlexport.places import folder_of, source_of
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.plan import plan_tensors
-from mlexport.request import BUILTIN_TEXTS, COMPILED_SHAPE, Bound, CheckedRequest, SliceRequest, check
+from mlexport.request import BUILTIN_TEXTS, Bound, CheckedRequest, SliceRequest, check
 from mlexport.results import (
     Sensitivity,
     SlicePlan,
@@ -46,21 +46,20 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         kept = None if chosen is None else chosen.kept
         spec = spec_of(checkpoint, layers=request.layers, vocabulary=kept, rank=request.rank, dim=request.dim)
         sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, vocabulary=kept, shape=checked.shape)
-        sub = replace(sub, stored=StoredVectors(precision=checked.vectors.value))
-    cuts = {target: _for_target(sub, target, checked) for target in checked.targets}
+        sub = replace(sub, stored=StoredVectors(precision=checked.vectors.value), chip=checked.chip)
     with steps.step("plan"):
-        planned = {target: _plan_variants(cuts[target], target, checked, request.text_in) for target in cuts}
+        planned = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
     variants = {target: _mixed(sub, target, found, (checked.bound, texts), steps) for target, found in planned.items()}
     return [
         SlicePlan(
             source=source_of(checkpoint, request.model),
-            sub=cuts[target],
+            sub=sub,
             target=target,
             variants=variants[target],
             vocabulary=None if chosen is None else with_saved_bytes(chosen, variants[target]),
             out=folder_of(
                 request.out,
-                cuts[target],
+                sub,
                 target,
                 [*checked.precisions[target], *filter(None, [checked.tables[target]])],
                 several=len(checked.targets) > 1,
@@ -70,13 +69,6 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         )
         for target in checked.targets
     ]
-
-
-def _for_target(sub: SubModel, target: Target, checked: CheckedRequest) -> SubModel:
-    """The cut with what one target alone needs to know of it."""
-    if target is not Target.QNN:
-        return sub
-    return replace(sub, chip=checked.chip, shape=sub.shape or COMPILED_SHAPE)
 
 
 def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_in: bool) -> tuple[VariantPlan, ...]:
