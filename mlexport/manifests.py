@@ -18,6 +18,7 @@ def variants_of(
     reports: Sequence[VerifyReport],
     errors: Mapping[str, TableError | None],
     kept: Mapping[str, RetentionReport],
+    *,
     compiled: Mapping[str, CompiledFacts],
     devices: Mapping[str, DeviceCheck],
 ) -> tuple[Variant, ...]:

@@ -76,7 +76,12 @@ def _run(
         rows = batch.pooled if last and matrix not in _FIRST_SITE else batch.real
 
         def look(
-            _module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor, *, name: str = matrix, rows: Tensor = rows
+            _module: torch.nn.Module,
+            inputs: tuple[Tensor, ...],
+            output: Tensor,
+            *,
+            name: str = matrix,
+            rows: Tensor = rows,
         ) -> None:
             for found, numbers in zip(seen, (inputs[0], output), strict=True):
                 found.setdefault(name, Seen()).add(numbers[rows])

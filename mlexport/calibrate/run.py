@@ -81,9 +81,7 @@ def round_on_text(
 
 def _ranges(ends: Mapping[str, float]) -> tuple[Range, Range]:
     """Of a matrix's input and product, with room for other texts."""
-    taken, given = (
-        Range(low=ends[f"{side}_low"] * ROOM, high=ends[f"{side}_high"] * ROOM) for side in ("in", "out")
-    )
+    taken, given = (Range(low=ends[f"{side}_low"] * ROOM, high=ends[f"{side}_high"] * ROOM) for side in ("in", "out"))
     return taken, given
 
 

@@ -58,8 +58,8 @@ def slice_command(
             "--precision",
             "-p",
             metavar="PRECISION",
-            help="f32, f16, int8, int4, the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs, int4_b64, w8a16, auto. "
-            "Several in one folder by repeating, or with commas.",
+            help="f32, f16, int8, int4, auto, the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs, int4_b64, "
+            "w8a16. Several in one folder by repeating, or with commas.",
         ),
     ] = None,
     table_precision: Annotated[
@@ -82,7 +82,9 @@ def slice_command(
     ] = None,
     soc: Annotated[
         str | None,
-        typer.Option("--soc", metavar="CHIP", help="With --target qnn: the Snapdragon, such as sm8550, sm8650, sm8750."),
+        typer.Option(
+            "--soc", metavar="CHIP", help="With --target qnn: the Snapdragon, such as sm8550, sm8650, sm8750."
+        ),
     ] = None,
     htp_arch: Annotated[
         int | None,

@@ -73,7 +73,7 @@ def compile_context(job: Job) -> None:
     options.add_session_config_entry("ep.context_file_path", str(job.out))
     try:
         ort.InferenceSession(str(job.model), options)
-    except Exception as error:  # noqa: BLE001: ONNX Runtime's have no base of their own, and all go to the parent
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's have no base of their own, and all go to the parent
         refused = _not_taken(job.work / _TRACE)
         if refused:
             raise NotTakenError(refused) from None
@@ -140,6 +140,6 @@ def _finish(job: Job) -> None:
     onnx.save(model, job.out)
 
 
-def _attribute(model: Any, name: str) -> Any:  # noqa: ANN401
+def _attribute(model: Any, name: str) -> Any:
     [found] = [one for node in model.graph.node for one in node.attribute if one.name == name]
     return found

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlexport import process
-from mlexport.errors import ArtifactError, ExportError, missing_extra
+from mlexport.errors import ArtifactError, ExportError, MeasureError, missing_extra
 from mlexport.npu.chips import Chip
 
 _CHILD = "mlexport.npu.child"
@@ -28,6 +28,19 @@ _SAID = 300
 def simulated() -> bool:
     """Whether vectors of target qnn come from Qualcomm's simulator here: its times are no device's."""
     return platform.machine() in ("x86_64", "AMD64")
+
+
+def refuse_simulated(path: Path) -> None:
+    """Refuse to measure what a simulator runs.
+
+    Raises:
+        MeasureError: it would.
+    """
+    if simulated():
+        raise MeasureError(
+            f"{path} would run in Qualcomm's simulator here, whose times are no chip's: measure it on the device, "
+            "or estimate it with `mlexport estimate`"
+        )
 
 
 def require_provider() -> None:

@@ -35,6 +35,8 @@ _LIBRARIES = {
     (Target.ONNX, TEXT): ("onnxruntime", "onnxruntime_extensions"),
     (Target.OPENVINO, IDS): ("openvino", "tokenizers"),
     (Target.OPENVINO, TEXT): ("openvino", "openvino_tokenizers"),
+    # In a process of its own
+    (Target.QNN, IDS): ("tokenizers",),
 }
 
 

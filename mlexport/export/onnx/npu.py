@@ -19,7 +19,7 @@ from mlexport.export.onnx.builder import OPSET, Builder, Value
 from mlexport.export.onnx.graph import FLOAT, EmbedderGraph, Source
 from mlexport.export.onnx.static import StaticGraph
 from mlexport.export.onnx.stream import Array, Weight
-from mlexport.export.onnx.table import LOOKUPS, block_weights
+from mlexport.export.onnx.table import LOOKUPS, Lookup, block_weights
 from mlexport.facts import Range
 from mlexport.quantize.blocks import int8_rows
 from mlexport.quantize.graph_plan import WITH_ACTIVATIONS
@@ -59,7 +59,7 @@ class NpuGraph(StaticGraph):
         ranges: a matrix in "w8a16" -> the ranges of its input and of its product.
     """
 
-    lookups = {**LOOKUPS, "int8_b32": _blocks_of_32}
+    lookups: Mapping[str, Lookup] = {**LOOKUPS, "int8_b32": _blocks_of_32}
 
     def __init__(self, source: Source, batch: int, length: int, ranges: Mapping[str, tuple[Range, Range]]) -> None:
         super().__init__(source, batch, length)
@@ -101,7 +101,5 @@ class NpuGraph(StaticGraph):
                 yield int8_rows(block)[place]
 
         values = Weight(name=tensor.name, dtype=ir.DataType.INT8, shape=(rows, columns), chunks=lambda: parts(0))
-        scales = Weight(
-            name=f"{tensor.name}.scale", dtype=ir.DataType.FLOAT, shape=(rows,), chunks=lambda: parts(1)
-        )
+        scales = Weight(name=f"{tensor.name}.scale", dtype=ir.DataType.FLOAT, shape=(rows,), chunks=lambda: parts(1))
         return self.b.op("DequantizeLinear", self.b.weight(values), self.b.weight(scales), axis=0)

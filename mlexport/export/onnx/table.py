@@ -16,7 +16,6 @@ from mlexport.quantize.blocks import block_rows
 from mlexport.quantize.graph_plan import GRAPH_SCHEMES, IntegerScheme
 from mlexport.tensors import Float32, LazyTensor
 
-
 Lookup = Callable[[Builder, Value, LazyTensor], Value]
 
 
