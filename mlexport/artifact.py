@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from mlexport.decode import decode
 from mlexport.errors import ArtifactError
-from mlexport.facts import AutoFacts, CalibrationFacts, TableError
+from mlexport.facts import AutoFacts, CalibrationFacts, CompiledFacts, DeviceCheck, TableError
 from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
 from mlexport.retained import RetentionReport, StoredVectors
@@ -96,14 +96,15 @@ class Variant:
     Attributes:
         precision: the format's own name.
         table_precision: as asked for; None where the precision decides the table's scheme, which the plan shows.
-        takes: "ids" (token ids and mask; GGUF: what llama.cpp makes of a text), or "text" (strings, the tokenizer
-            inside).
+        takes: "ids" (with a mask; GGUF: what llama.cpp makes of a text), or "text" (the tokenizer inside).
         model_file: what a runtime opens, relative to the folder; "." for hf.
         sizes: `layers`, `dim`, `table_parameters`, `body_parameters`, `table_bytes`, `body_bytes`.
         table_error: what quantising cost the token table; None where it is exact, or was not verified.
         retention: what it keeps of the full model; None without `--eval`.
-        calibration: what its matrices were rounded on; None where each number was rounded by itself.
+        calibration: what it was rounded on; None where each number was rounded by itself.
         auto: how its mixture of precisions was chosen; None for a precision that was named.
+        compiled: with what it was compiled, and for which chip; None for files that a runtime compiles.
+        device: its operators against a device profile, if asked for.
     """
 
     precision: str
@@ -117,6 +118,8 @@ class Variant:
     retention: RetentionReport | None
     calibration: CalibrationFacts | None = None
     auto: AutoFacts | None = None
+    compiled: CompiledFacts | None = None
+    device: DeviceCheck | None = None
 
     @property
     def name(self) -> str:
@@ -218,8 +221,7 @@ def read_artifact(folder: Path) -> Artifact:
     """Read the manifest of `folder` and compare it with what lies there: names and sizes, not yet the contents.
 
     Raises:
-        ArtifactError: no manifest, a manifest of another version or form, or a file that is missing,
-            of another size, or outside the folder.
+        ArtifactError: no manifest, one of another version or form, or a file missing, of another size, or outside.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"

@@ -22,6 +22,7 @@ _RUNTIMES = {
     (Target.ONNX, IDS): ("ort", "OrtEmbedder"),
     (Target.ONNX, TEXT): ("ort_text", "OrtTextEmbedder"),
     (Target.OPENVINO, IDS): ("openvino", "OpenVinoEmbedder"),
+    (Target.QNN, IDS): ("qnn", "QnnEmbedder"),
     (Target.OPENVINO, TEXT): ("openvino_text", "OpenVinoTextEmbedder"),
 }
 
@@ -34,6 +35,8 @@ _LIBRARIES = {
     (Target.ONNX, TEXT): ("onnxruntime", "onnxruntime_extensions"),
     (Target.OPENVINO, IDS): ("openvino", "tokenizers"),
     (Target.OPENVINO, TEXT): ("openvino", "openvino_tokenizers"),
+    # In a process of its own
+    (Target.QNN, IDS): ("tokenizers",),
 }
 
 

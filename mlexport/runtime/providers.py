@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlexport.errors import MeasureError
+from mlexport.npu.simulator import refuse_simulated
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -71,6 +72,8 @@ def add_provider(
     """
     import onnxruntime as ort  # noqa: PLC0415
 
+    if provider == QNN:
+        refuse_simulated(path)
     plug_in = _plug_in(provider)
     if not plug_in and provider not in ort.get_available_providers():
         raise _missing(provider, ort.get_available_providers())
