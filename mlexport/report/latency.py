@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlexport.latency import ESTIMATED, MEASURED, FigureUsed, Part, Ratio, Subject
+from mlexport.latency import MEASURED, FigureUsed, Part, Ratio, Subject
 from mlexport.percentiles import Times
 from mlexport.report.pareto import Point
 
@@ -210,8 +210,3 @@ def reference_rows(rows: list[Row]) -> tuple[Row, ...]:
     """The last of each artifact and kind, of one text at a time: a later file replaces an earlier one."""
     found = {(row.subject, row.kind): row for row in rows if row.single}
     return tuple(sorted(found.values(), key=lambda row: (row.ms, row.subject)))
-
-
-def word(kind: str) -> str:
-    """The word that stands beside a figure."""
-    return {MEASURED: "measured", ESTIMATED: "estimated"}[kind]

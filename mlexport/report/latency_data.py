@@ -65,7 +65,7 @@ def _performance(report: Report, row: Row) -> dict[str, object]:
         "file_sha256": subject.sha256,
         "kind": row.kind,
         "inference_time_milliseconds": row.ms,
-        "inference_time_range_milliseconds": {"min": row.low_ms, "max": row.high_ms},
+        "inference_time_range_milliseconds": None if row.measured else {"min": row.low_ms, "max": row.high_ms},
         "percentiles_milliseconds": _times(row.times),
         "tokenise_milliseconds": _times(row.tokenise),
         "end_to_end_milliseconds": _times(row.end_to_end),

@@ -43,7 +43,7 @@ def device_tables(report: Report, device: str) -> Iterator[Table]:
 
 def _name(report: Report, row: Row) -> Cell:
     shown = report.shown(row.subject)
-    return Cell(text=f"{shown.number}. {shown.name}", look=shown.number - 1)
+    return Cell(text=f"{shown.number}. {shown.name}")
 
 
 def _kind(row: Row) -> Cell:
@@ -193,12 +193,11 @@ def _runs(report: Report, device: str) -> Table:
 
 def _parts(report: Report, device: str) -> Table:
     """What the estimates of the length of reference consist of."""
-    rows = [
-        (_name(report, row), *cells(part.name, f"{part.giga_operations:.3g}", f"{part.megabytes:.3g}"))
-        + cells(about(part.ms), part.bound)
-        for row in report.reference(device)
-        for part in row.parts
-    ]
+    rows = []
+    for row in report.reference(device):
+        for part in row.parts:
+            moved = (f"{part.giga_operations:.3g}", f"{part.megabytes:.3g}", about(part.ms))
+            rows.append((_name(report, row), *cells(part.name, *moved, part.bound)))
     names = columns("artifact", "part", ">10⁹ operations", ">MB moved", ">ms", "bound by")
     return Table(title="What the estimates consist of", columns=names, rows=tuple(rows), folded=True)
 

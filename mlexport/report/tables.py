@@ -19,12 +19,10 @@ class Cell:
 
     Attributes:
         kind: "measured", "estimated", "refused" for cells that say so; "best" for what a front holds; else "".
-        look: number of a series whose mark stands in the cell; None for none.
     """
 
     text: str
     kind: str = ""
-    look: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
