@@ -207,6 +207,11 @@ class Report:
 
 
 def reference_rows(rows: list[Row]) -> tuple[Row, ...]:
-    """The last of each artifact and kind, of one text at a time: a later file replaces an earlier one."""
+    """The last of each artifact and kind, of one text at a time: a later file replaces an earlier one.
+
+    The fastest artifact first, each measured before estimated.
+    """
     found = {(row.subject, row.kind): row for row in rows if row.single}
-    return tuple(sorted(found.values(), key=lambda row: (row.ms, row.subject)))
+    # What was measured decides where an artifact stands
+    fastest = {row.subject: row.ms for row in sorted(found.values(), key=lambda row: row.measured)}
+    return tuple(sorted(found.values(), key=lambda row: (fastest[row.subject], row.subject, not row.measured)))

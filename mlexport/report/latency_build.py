@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,11 @@ def build(
     by_name = {one.name: one for one in subjects}
     lengths = _lengths(rows, tokens)
     references = {name: _reference(rows, name, length) for name, length in lengths.items()}
-    choices = [choose(name, own, by_name, min_retention) for name, own in references.items()]
+    without = {name: {one.subject for one in refused if one.device == name} for name in references}
+    choices = [
+        choose(name, own, by_name, min_retention, refused=len(without[name] - {row.subject for row in own}))
+        for name, own in references.items()
+    ]
     chosen = tuple(one for one in choices if one is not None)
     return Report(
         title=title or _TITLE,
@@ -141,25 +146,43 @@ def _summary(
     """What is in the report, what of it was measured, and how far the rest is to be trusted."""
     measured = list(dict.fromkeys(row.device for row in rows if row.measured))
     estimated = list(dict.fromkeys(row.device for row in rows if not row.measured))
-    both = [name for name in measured if name in estimated]
+    how = [f"measured on {listed(measured, 6)}"] if measured else []
+    how += [f"estimated for {listed(estimated, 6)}"] if estimated else []
     if subjects:
-        yield f"{plural(len(subjects), 'artifact')} on {plural(len(devices), 'device')}."
+        found = f"{plural(len(subjects), 'artifact')} on {plural(len(devices), 'device')}"
+        yield f"{found}: {'; '.join(how)}." if how else f"{found}."
+    if choices:
+        yield _common(choices)
     if measured:
-        yield f"Measured on {listed(measured, 6)}: these are times that were taken there."
+        yield "Measured figures are times that were taken on the device."
     if estimated:
-        only = [name for name in estimated if name not in both]
-        also = f" For {listed(both, 6)} there are both." if both and only else ""
-        names = listed(only or both, 6)
-        yield (
-            f"Estimated for {names}: computed from what is known of the device, each with a range.{also} "
-            "Measure before you decide between estimates whose ranges overlap."
-        )
         coverage = [row.coverage for row in rows if row.coverage is not None]
-        if coverage:
-            yield f"Where such estimates were checked, {min(coverage):.0%} of the measured times fell into the range."
+        checked = (
+            f"; where such estimates were checked, {min(coverage):.0%} of the measured times fell into the range"
+            if coverage
+            else ""
+        )
+        yield (
+            f"Estimated figures are computed from what is known of the device, each with a range{checked}. Measure "
+            "before you decide between estimates whose ranges overlap."
+        )
     if refused:
         names = listed(list(dict.fromkeys(one.device for one in refused)), 6)
-        yield f"{plural(len(refused), 'estimate was', 'estimates were')} refused ({names}); the reasons are below."
+        count = len({(one.device, one.subject) for one in refused})
+        yield f"No estimate was given for {plural(count, 'artifact')} ({names}); the reasons are below."
+
+
+def _common(choices: Sequence[Choice]) -> str:
+    """The artifact that most devices should get."""
+    counts = Counter(choice.row.subject for choice in choices)
+    name, count = counts.most_common(1)[0]
+    if len(choices) == 1:
+        return f"Recommended on {choices[0].device}: {name}."
+    if count == len(choices):
+        return f"Recommended everywhere: {name}."
+    if count == 1:
+        return "Each device is recommended another artifact."
+    return f"Recommended on {count} of {len(choices)} devices: {name}."
 
 
 def _warnings(devices: Sequence[Device], rows: Sequence[Row], subjects: Mapping[str, Shown]) -> Iterator[str]:

@@ -27,11 +27,16 @@ def reference_front(rows: Sequence[Row], subjects: Mapping[str, Shown]) -> froze
     return frozenset(found)
 
 
-def choose(device: str, rows: Sequence[Row], subjects: Mapping[str, Shown], least: float) -> Choice | None:
+def choose(
+    device: str, rows: Sequence[Row], subjects: Mapping[str, Shown], least: float, *, refused: int = 0
+) -> Choice | None:
     """The artifact for a device, of its rows at the length of reference; None where there are none.
 
     The fastest that keeps `least` of the full model's quality; of those that are as fast, the smallest. An artifact
     that was measured is judged by that alone. One that passes a limit of the device is taken only if all do.
+
+    Args:
+        refused: artifacts that no estimate was given for.
     """
     measured = {row.subject for row in rows if row.measured}
     candidates = [row for row in rows if row.measured or row.subject not in measured]
@@ -46,7 +51,8 @@ def choose(device: str, rows: Sequence[Row], subjects: Mapping[str, Shown], leas
         row = max(known, key=lambda one: (_retained(one, subjects) or 0, -one.ms))
     else:
         row = _fastest(within, subjects)
-    text = f"{_facts(row, subjects)} {_why(row, within, keeping, known, least)}"
+    also = f" No estimate was given for {plural(refused, 'other')}; the reasons are below." if refused else ""
+    text = f"{_facts(row, subjects)} {_why(row, within, keeping, known, least)}{also}"
     pool = keeping or known or within
     return Choice(device=device, row=row, text=text, others=tuple(_others(row, pool, within, subjects)))
 

@@ -73,7 +73,7 @@ def _reference(report: Report, device: str) -> Table:
         whole = ms(None if row.end_to_end is None else row.end_to_end.p50_ms)
         cosine = NONE if subject.cosine is None else f"{subject.cosine:.4f}"
         facts = (*tail, whole, size(subject.bytes), share(subject.retained), cosine, size(row.memory_high))
-        front = Cell(text="★ not beaten", kind="best") if best else Cell(text="")
+        front = Cell(text="★", kind="best") if best else Cell(text="")
         rows.append((_name(report, row), _kind(row), Cell(text=time(row.ms, row.kind)), *cells(*facts), front))
     names = columns(
         "artifact", "figure", ">ms (p50)", ">p90", ">p99", ">range", ">with tokeniser", ">size", ">kept", ">cosine"
@@ -97,7 +97,8 @@ def _lengths(report: Report, device: str) -> Table:
     lengths = sorted({row.tokens for row in own})
     found = {(row.subject, row.kind, row.tokens): row for row in own}
     rows = []
-    for subject, kind in dict.fromkeys((row.subject, row.kind) for row in own):
+    order = {(report.shown(row.subject).number, not row.measured): (row.subject, row.kind) for row in own}
+    for _, (subject, kind) in sorted(order.items()):
         line = [found.get((subject, kind, tokens)) for tokens in lengths]
         first = next(row for row in line if row is not None)
         rows.append((_name(report, first), _kind(first), *cells(*map(_percentiles, line))))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlexport.errors import missing_extra
+from mlexport.latency import ESTIMATED
 from mlexport.report import latency_tables as tables
 from mlexport.report import plots_latency as draw
 from mlexport.report.latency import Choice, Device, Report, Row, Shown
@@ -24,7 +26,7 @@ from mlexport.report.words import share, time
 
 try:
     import jinja2
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 except ModuleNotFoundError:
     raise missing_extra("jinja2", "report", "a report as HTML") from None
 
@@ -63,6 +65,7 @@ def report_page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
     links = [("summary", "Summary")] if report.rows or report.refused else []
     links += [(view.key, view.device.name) for view in devices]
     links += [("sweep", "Sweep")] if sweep else []
@@ -80,6 +83,11 @@ def report_page(report: Report) -> str:
         share=share,
         time=time,
     )
+
+
+def _code(text: str) -> Markup:
+    """The text escaped, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _overview(report: Report, sheet: StyleSheet) -> list[Picture]:
@@ -114,7 +122,9 @@ def _about(device: Device, rows: Sequence[Row]) -> str:
     """Processor, unit, runtimes, where it was measured."""
     parts = [str(device.environment[key]) for key in ("processor",) if device.environment.get(key)]
     parts += [device.unit] if device.unit else []
-    parts += list(dict.fromkeys(" ".join(filter(None, (row.runtime, row.version))) for row in rows))
+    # A measurement knows the version of its runtime, an estimate names it alone
+    versions = {row.runtime: row.version for row in sorted(rows, key=lambda row: row.measured)}
+    parts += [f"{name} {version}".strip() for name, version in versions.items()]
     parts += (
         [f"measured {'on the machine that made the file' if device.where == 'here' else 'over ' + device.where}"]
         if device.where
@@ -146,22 +156,24 @@ def _pictures(report: Report, device: str, sheet: StyleSheet) -> list[Picture]:
         return []
     length, found = report.lengths[device], []
     known = [pair for pair in rows if pair[1].subject.retained is not None]
-    if known:
+    # One artifact is a number, not a plot
+    if _several(known):
         unknown = len(rows) - len(known)
         left_out = f" {unknown} without a measured quality are left out." if unknown else ""
         caption = f"One text of {length} tokens. The line joins those that nothing is faster and better than.{left_out}"
         found.append(
             _picture("Latency against search quality", draw.quality_plot(known, sheet, device=device), caption)
         )
-    caption = f"One text of {length} tokens. The line joins those that nothing is faster and smaller than."
-    found.append(_picture("Latency against size", draw.size_plot(rows, sheet, device=device), caption))
+    if _several(rows):
+        caption = f"One text of {length} tokens. The line joins those that nothing is faster and smaller than."
+        found.append(_picture("Latency against size", draw.size_plot(rows, sheet, device=device), caption))
     series, left = _series(report, device)
     if series:
         caption = "Lines: medians, or estimates (dashed). Bars: up to p99, or the estimate's range." + (
             f" {left} more in the table." if left else ""
         )
         found.append(_picture("Latency by length of the text", draw.length_plot(series, sheet, device=device), caption))
-    sized = [pair for pair in rows if pair[0].memory_high]
+    sized = sorted((p for p in rows if p[0].memory_high), key=lambda p: (p[1].number, p[0].kind == ESTIMATED))
     if sized:
         more = len(sized) - draw.MOST_BARS
         caption = "Peak of the process in MB; the notch is what stays. Hatched: estimated." + (
@@ -169,6 +181,10 @@ def _pictures(report: Report, device: str, sheet: StyleSheet) -> list[Picture]:
         )
         found.append(_picture("Memory", draw.memory_plot(sized, sheet, device=device), caption))
     return found
+
+
+def _several(rows: Sequence[tuple[Row, Shown]]) -> bool:
+    return len({shown.name for _, shown in rows}) > 1
 
 
 def _picture(title: str, svg: str, caption: str) -> Picture:
@@ -182,6 +198,7 @@ def _series(report: Report, device: str) -> tuple[list[tuple[Shown, list[Row]]],
         if row.single:
             found.setdefault((row.subject, row.kind), {})[row.tokens] = row
     order = [(row.subject, row.kind) for row in report.reference(device)]
-    order.sort(key=lambda key: (device, *key) not in report.front)
+    # What was measured first, and of that what nothing beats
+    order.sort(key=lambda key: (key[1] == ESTIMATED, (device, *key) not in report.front))
     lines = [(report.shown(key[0]), list(found[key].values())) for key in order if len(found[key]) > 1]
     return lines[: draw.MOST_LINES], max(len(lines) - draw.MOST_LINES, 0)

@@ -19,7 +19,7 @@ from mlexport.report.svg import COLOURS, INK, MARKERS, MUTED, SURFACE, Marks, St
 
 # A wider span than this is drawn on a logarithmic axis
 _LOG_FROM = 4
-_MOST_LABELS = 14
+_MOST_LABELS = 24
 _LABEL_HEIGHT, _DIGIT_WIDTH = 11, 7
 _AWAY = 10
 # Where a label may lie around its mark: right, left, above, below and between, in the order of preference
@@ -33,11 +33,13 @@ class Axis:
     Attributes:
         show: a tick's value as text.
         benefit: more is better; a cost otherwise.
+        room: share of a lone value that is left free around it.
     """
 
     label: str
     show: Callable[[float], str]
     benefit: bool = False
+    room: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,7 @@ def draw_dot(axes: Axes, dot: Dot, marks: Marks, *, strong: bool) -> None:
         markerfacecolor=own if dot.measured else SURFACE,
         markeredgecolor=INK if strong and dot.measured else own,
         markeredgewidth=1 if dot.measured else 1.8,
+        alpha=1 if strong else 0.75,
         linestyle="none",
         zorder=4 if strong else 3,
     )
@@ -126,7 +129,7 @@ def set_scale(axes: Axes, which: str, values: Sequence[float], axis: Axis) -> No
         room = (high / low) ** 0.09
         set_limits(low / room, high * room)
     else:
-        room = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
+        room = 0.12 * (high - low) or axis.room * abs(high) or 1.0
         set_limits(max(low - room, 0) if low >= 0 else low - room, high + room)
     ticks = axes.xaxis if which == "x" else axes.yaxis
     if logarithmic:

@@ -35,7 +35,7 @@ def _number(value: float) -> str:
 
 MS = Axis(label="ms", show=_number)
 MB = Axis(label="MB to ship", show=_number)
-KEPT = Axis(label="search quality kept", show=lambda value: f"{100 * value:.4g}%", benefit=True)
+KEPT = Axis(label="search quality kept", show=lambda value: f"{100 * value:.4g}%", benefit=True, room=0.005)
 
 
 def described(row: Row, shown: Shown) -> str:

@@ -15,7 +15,7 @@ from mlexport.report.svg import HEAT, HEAT_INK, INK, MUTED, WIDTH, Marks, StyleS
 from mlexport.report.sweep import Quality, point_front, quality_of, retained, value_name
 from mlexport.report.words import share, size, time
 
-_COSINE = Axis(label="cosine to the reference", show=lambda value: f"{value:.4g}", benefit=True)
+_COSINE = Axis(label="cosine to the reference", show=lambda value: f"{value:.4g}", benefit=True, room=0.005)
 _CELL_HEIGHT = 26
 
 

@@ -11,7 +11,7 @@ from mlexport.report.pareto import Point, front
 from mlexport.report.tables import Cell, Table, cells, columns
 from mlexport.report.words import NONE, plural, share, size, time
 
-MOST_FRONT_ROWS = 30
+MOST_FRONT_ROWS = 16
 # An axis, and the words for its value; the whole of rank or vocabulary is the largest
 AXES: Mapping[str, Callable[[Point], float | str]] = {
     "layers": lambda p: p.layers,

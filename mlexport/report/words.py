@@ -19,7 +19,9 @@ def about(value: float | None) -> str:
     """Milliseconds of an estimate: two digits that count, for it is not surer than that."""
     if value is None:
         return NONE
-    return f"{value:.2g}" if value < 100 else f"{float(f'{value:.2g}'):,.0f}"
+    if value >= 9.95:
+        return f"{float(f'{value:.2g}'):,.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"
 
 
 def time(value: float, kind: str) -> str:
