@@ -17,7 +17,7 @@ def recommended(report: Report) -> Table:
         what = _name(report, row)
         numbers = (_span(row), str(row.tokens), size(shown.subject.bytes), share(shown.subject.retained))
         rows.append((Cell(text=row.device), what, _kind(row), *cells(*numbers)))
-    names = columns("device", "artifact", "figure", ">ms", ">tokens", ">size", ">kept")
+    names = columns("device", "<artifact", "figure", ">ms", ">tokens", ">size", ">kept")
     note = (
         "ms: the median of what was measured, with its 99th percentile; an estimate with its range. "
         "kept: nDCG@10 as a share of the full model's."
@@ -76,7 +76,7 @@ def _reference(report: Report, device: str) -> Table:
         front = Cell(text="★", kind="best") if best else Cell(text="")
         rows.append((_name(report, row), _kind(row), Cell(text=time(row.ms, row.kind)), *cells(*facts), front))
     names = columns(
-        "artifact", "figure", ">ms (p50)", ">p90", ">p99", ">range", ">with tokeniser", ">size", ">kept", ">cosine"
+        "<artifact", "figure", ">ms (p50)", ">p90", ">p99", ">range", ">with tokeniser", ">size", ">kept", ">cosine"
     )
     length = report.lengths.get(device, report.tokens)
     note = (
@@ -104,7 +104,7 @@ def _lengths(report: Report, device: str) -> Table:
         rows.append((_name(report, first), _kind(first), *cells(*map(_percentiles, line))))
     return Table(
         title="By length of the text, in tokens",
-        columns=(*columns("artifact", "figure"), *columns(*(f">{tokens:,}" for tokens in lengths))),
+        columns=(*columns("<artifact", "figure"), *columns(*(f">{tokens:,}" for tokens in lengths))),
         rows=tuple(rows) if len(lengths) > 1 else (),
         note="ms: p50 / p90 / p99 of what was measured; an estimate with its range.",
     )
@@ -130,7 +130,7 @@ def _load(report: Report, device: str) -> Table:
             setting = (str(row.tokens), str(row.batch), str(row.streams))
             numbers = (_plain(row), p90, _p99(row), f"{row.tokens_per_s:,.0f}", busy)
             rows.append((_name(report, row), _kind(row), *cells(*setting, *numbers)))
-    names = columns("artifact", "figure", ">tokens", ">batch", ">streams", ">ms (p50)", ">p90", ">p99", ">tokens/s")
+    names = columns("<artifact", "figure", ">tokens", ">batch", ">streams", ">ms (p50)", ">p90", ">p99", ">tokens/s")
     note = "ms of a call with the whole batch; streams: calls at the same time; tokens/s: of all of them, by the clock."
     return Table(
         title="Throughput by batch and streams",
@@ -154,7 +154,7 @@ def _ratios(report: Report, device: str) -> Table:
             found = f"{ratio.value:.3f} [{ratio.low:.3f}–{ratio.high:.3f}]"
             setting = (str(ratio.tokens), str(ratio.batch), str(ratio.streams))
             rows.append(cells(ratio.subject, ratio.base, *setting, found, verdict))
-    names = columns("artifact", "against", ">tokens", ">batch", ">streams", ">time, as a ratio", "so it is")
+    names = columns("<artifact", "<against", ">tokens", ">batch", ">streams", ">time, as a ratio", "so it is")
     note = "Measured in turn, round by round; in brackets the 95% interval of the ratio of medians."
     return Table(title="Compared in one run", columns=names, rows=tuple(rows), note=note)
 
@@ -170,7 +170,7 @@ def _refused(report: Report, device: str) -> Table:
         (Cell(text="refused", kind="refused"), *cells(subject, runtime, ", ".join(settings), reason))
         for (subject, runtime, reason), settings in found.items()
     )
-    names = columns("figure", "artifact", "runtime", "tokens", "why")
+    names = columns("figure", "<artifact", "runtime", "tokens", "<why")
     return Table(title="Refused: no estimate is given", columns=names, rows=rows)
 
 
@@ -186,7 +186,9 @@ def _runs(report: Report, device: str) -> Table:
             kept = (size(row.memory_low), size(row.memory_high))
             remarks = "; ".join(row.remarks) or "quiet"
             rows.append((_name(report, row), *cells(*setting, *engine, *calls, *kept, remarks)))
-    names = columns("artifact", ">tokens", ">batch", ">streams", "runtime", "provider", ">threads", "nodes by provider")
+    names = columns(
+        "<artifact", ">tokens", ">batch", ">streams", "runtime", "provider", ">threads", "nodes by provider"
+    )
     more = columns(">load, ms", ">first call, ms", ">warm-up calls", ">calls", ">memory", ">peak", "noise")
     note = "Every run in a process of its own; load and first call are apart from the calls that are counted."
     return Table(title="How it was run", columns=(*names, *more), rows=tuple(rows), note=note, folded=True)
@@ -199,7 +201,7 @@ def _parts(report: Report, device: str) -> Table:
         for part in row.parts:
             moved = (f"{part.giga_operations:.3g}", f"{part.megabytes:.3g}", about(part.ms))
             rows.append((_name(report, row), *cells(part.name, *moved, part.bound)))
-    names = columns("artifact", "part", ">10⁹ operations", ">MB moved", ">ms", "bound by")
+    names = columns("<artifact", "part", ">10⁹ operations", ">MB moved", ">ms", "bound by")
     return Table(title="What the estimates consist of", columns=names, rows=tuple(rows), folded=True)
 
 
@@ -207,7 +209,7 @@ def _figures(report: Report, device: str) -> Table:
     """Figures of the profile that the estimates rest on, each once."""
     used = dict.fromkeys(figure for row in report.of(device) for figure in row.figures)
     rows = tuple(cells(one.name, f"{one.value:g} {one.unit}", one.grade, one.source) for one in used)
-    names = columns("figure", ">value", "grade", "source")
+    names = columns("figure", ">value", "grade", "<source")
     note = "grade: how far to trust it; measured, published by the maker, by a third party, derived, assumed."
     return Table(title="What the estimates rest on", columns=names, rows=rows, note=note, folded=True)
 
@@ -215,8 +217,15 @@ def _figures(report: Report, device: str) -> Table:
 def environment(report: Report, device: str) -> Table:
     """What a measurement ran on."""
     own = next(one for one in report.devices if one.name == device)
-    rows = tuple(cells(name, _value(value)) for name, value in own.environment.items())
-    return Table(title=device, columns=columns("environment", "value"), rows=rows)
+    rows = tuple(cells(*_fact(name, value)) for name, value in own.environment.items())
+    return Table(title=device, columns=columns("<environment", "<value"), rows=rows)
+
+
+def _fact(name: str, value: object) -> tuple[str, str]:
+    """A name in words and its value; bytes as MB."""
+    if name.endswith("_bytes") and isinstance(value, int):
+        return name.removesuffix("_bytes").replace("_", " "), size(value)
+    return name.replace("_", " "), _value(value)
 
 
 def _value(value: object) -> str:
@@ -233,4 +242,4 @@ def sources(report: Report) -> Table:
         (*cells(one.file), Cell(text=one.kind, kind=one.kind), *cells(one.created, one.tool, one.sha256[:16]))
         for one in report.sources
     ]
-    return Table(title="Files", columns=columns("file", "kind", "created", "by", "sha256"), rows=tuple(rows))
+    return Table(title="Files", columns=columns("<file", "kind", "created", "by", "sha256"), rows=tuple(rows))

@@ -14,6 +14,7 @@ from mlexport.report import sweep
 from mlexport.report.console import heading, line
 from mlexport.report.latency import Report
 from mlexport.report.tables import Table
+from mlexport.report.words import listed
 
 
 def show_report(console: Console, report: Report, written: Sequence[Path]) -> None:
@@ -28,8 +29,11 @@ def show_report(console: Console, report: Report, written: Sequence[Path]) -> No
         console.print()
         for sentence in sweep.sentences(report.points):
             console.print(Text(sentence))
-    for refused in dict.fromkeys((one.device, one.subject, one.reason) for one in report.refused):
-        line(console, "REFUSED", f"{refused[0]}, {refused[1]}: {refused[2]}", style="yellow")
+    reasons: dict[tuple[str, str], dict[str, None]] = {}
+    for one in report.refused:
+        reasons.setdefault((one.device, one.reason), {})[one.subject] = None
+    for (device, reason), names in reasons.items():
+        line(console, "REFUSED", f"{device}, {listed(list(names))}: {reason}", style="yellow")
     for sentence in report.warnings:
         line(console, "note", sentence)
     for path in written:

@@ -160,11 +160,17 @@ def steps_table(points: Sequence[Point]) -> Table:
 
 
 def _percent(ratio: float | None) -> str:
-    return NONE if ratio is None else f"{100 * (ratio - 1):+.1f}%"
+    return NONE if ratio is None else _signed(100 * (ratio - 1), 1) + "%"
 
 
 def _points(change: float | None) -> str:
-    return NONE if change is None else f"{100 * change:+.2f}"
+    return NONE if change is None else _signed(100 * change, 2)
+
+
+def _signed(value: float, digits: int) -> str:
+    """With its sign, a zero without one."""
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text[1:] if float(text[1:]) == 0 else text
 
 
 def front_table(points: Sequence[Point], device: str) -> Table:
@@ -180,7 +186,7 @@ def front_table(points: Sequence[Point], device: str) -> Table:
     more = f" {plural(rest, 'more cut is', 'more cuts are')} on it; the CSV has all." if rest > 0 else ""
     return Table(
         title=f"Not beaten{' on ' + device if device else ''}: {len(best)} of {plural(len(points), 'cut')}",
-        columns=columns("cut", "figure", ">ms", ">size", ">kept", ">cosine"),
+        columns=columns("<cut", "figure", ">ms", ">size", ">kept", ">cosine"),
         rows=tuple(rows),
         note="No other cut of the sweep is faster, smaller and better at once." + more,
     )
@@ -191,10 +197,11 @@ def sentences(points: Sequence[Point]) -> Iterator[str]:
     devices = [name for name in by_device(points) if name]
     where = f" on {plural(len(devices), 'device')}" if devices else ""
     yield f"The sweep has {plural(len(points), 'point')}{where}."
+    told: set[str] = set()
     for one in steps(points):
-        if one.axis in ("layers", "rank", "dim") and one.quality is not None:
-            took = "" if one.ms is None else f", time by {_percent(one.ms)}"
-            yield (
-                f"{one.axis.capitalize()} {one.before} → {one.after} changes size by {_percent(one.bytes)}{took} "
-                f"and quality by {_points(one.quality)} points."
-            )
+        # The first step away from the whole; the table has the others
+        if one.axis in ("layers", "rank", "dim", "vocab") and one.quality is not None and one.axis not in told:
+            told.add(one.axis)
+            took = "" if one.ms is None else f", time {_percent(one.ms)}"
+            change = f"size {_percent(one.bytes)}{took}, quality {_points(one.quality)} points"
+            yield f"{one.axis.capitalize()} from {one.before} to {one.after}: {change} (medians of {one.pairs} pairs)."

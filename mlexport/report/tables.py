@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column; numbers stand on the right."""
+    """A column; numbers stand on the right, names and sentences have room."""
 
     name: str
     number: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,5 +47,5 @@ def cells(*texts: str) -> tuple[Cell, ...]:
 
 
 def columns(*names: str) -> tuple[Column, ...]:
-    """Columns; a name that begins with ">" is of numbers."""
-    return tuple(Column(name=name.removeprefix(">"), number=name.startswith(">")) for name in names)
+    """Columns; a name that begins with ">" is of numbers, one with "<" of long texts."""
+    return tuple(Column(name=name.lstrip("<>"), number=name[0] == ">", wide=name[0] == "<") for name in names)
