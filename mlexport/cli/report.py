@@ -45,6 +45,7 @@ def report(
     from importlib.metadata import version  # noqa: PLC0415
 
     from mlexport.report import console, latency_terminal, publish  # noqa: PLC0415
+    from mlexport.report.described import describe  # noqa: PLC0415
     from mlexport.report.latency_build import build  # noqa: PLC0415
     from mlexport.report.latency_data import report_data  # noqa: PLC0415
 
@@ -53,8 +54,10 @@ def report(
     same = [path for path in outs if path.resolve() in {result.resolve() for result in results}]
     if same:
         raise UsageError(f"{same[0]} is one of the results: give --out another name")
+    read = [publish.read_named(path) for path in results]
     found = build(
-        [publish.read_named(path) for path in results],
+        read,
+        described=describe(publish.profiles_of(read)),
         tool=f"mlexport {version('mlexport')}",
         created=datetime.now(UTC).astimezone().isoformat(timespec="minutes"),
         title=title,

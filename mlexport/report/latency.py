@@ -50,7 +50,8 @@ class Device:
 
     Attributes:
         name: the profile's; with the machine where several files measured on different ones under the same profile.
-        unit: "CPU", "GPU", "NPU"; None where neither the profile's name nor the runtime says.
+        words: what the shipped profile calls it; empty where there is none of that name.
+        unit: "CPU", "GPU", "NPU"; None where neither a profile, its name nor the runtime says.
         where: "here", "ssh://…" or "adb:…"; None where nothing was measured.
         environment: of the measurement; empty where nothing was.
         method: sentences of the files, each once.
@@ -58,6 +59,7 @@ class Device:
     """
 
     name: str
+    words: str
     unit: str | None
     where: str | None
     environment: Mapping[str, object]

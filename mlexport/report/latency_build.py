@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mlexport.errors import UsageError
 from mlexport.latency import BenchResult
 from mlexport.report import latency_gather as gather
+from mlexport.report.described import Described
 from mlexport.report.latency import (
     DEFAULT_MIN_RETENTION,
     DEFAULT_TOKENS,
@@ -46,6 +47,7 @@ def build(
     title: str | None = None,
     tokens: int = DEFAULT_TOKENS,
     min_retention: float = DEFAULT_MIN_RETENTION,
+    described: Mapping[str, Described] | None = None,
     points: Sequence[Point] = (),
     more: Sequence[Source] = (),
 ) -> Report:
@@ -53,6 +55,7 @@ def build(
 
     Args:
         tokens: the length that the summary speaks of; a device without it is spoken of at the nearest.
+        described: profiles that are known by name.
         points: of a sweep; more: the files that they are from.
 
     Raises:
@@ -60,7 +63,7 @@ def build(
     """
     plain = [named.result for named in results]
     subjects, subject_names = gather.join_subjects(plain)
-    devices, device_names = gather.join_devices(plain)
+    devices, device_names = gather.join_devices(plain, {} if described is None else described)
     rows: list[Row] = []
     refused: list[Refused] = []
     ratios: list[Compared] = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mlexport.latency import BenchResult, Estimated, EstimateResult, Run, Subject
 from mlexport.percentiles import NS_PER_MS, per_second, times
+from mlexport.report.described import Described
 from mlexport.report.latency import Compared, Device, Refused, Row, Shown
 from mlexport.report.units import unit_of
 
@@ -57,7 +58,9 @@ def _distinct(subjects: Sequence[Subject]) -> list[str]:
     return names
 
 
-def join_devices(results: Sequence[Result]) -> tuple[tuple[Device, ...], list[dict[str, str]]]:
+def join_devices(
+    results: Sequence[Result], described: Mapping[str, Described]
+) -> tuple[tuple[Device, ...], list[dict[str, str]]]:
     """Devices of all files, each once, and for each file its profiles -> names of the report."""
     machines: dict[str, list[tuple[str, str]]] = {}
     for result in results:
@@ -72,12 +75,12 @@ def join_devices(results: Sequence[Result]) -> tuple[tuple[Device, ...], list[di
             where, processor = _machine(result)
             suffix = " · ".join(part for part in (processor, "" if where == "here" else where) if part)
             name = f"{result.profile} ({suffix})" if several and suffix else result.profile
-            devices[name] = _measured_device(name, result, devices.get(name))
+            devices[name] = _measured_device(name, result, devices.get(name), described.get(result.profile))
             names.append({result.profile: name})
         else:
             names.append({one.profile: one.profile for one in result.estimates})
             for profile in names[-1]:
-                devices.setdefault(profile, _estimated_device(profile))
+                devices.setdefault(profile, _estimated_device(profile, described.get(profile)))
     return tuple(devices.values()), names
 
 
@@ -85,12 +88,13 @@ def _machine(result: BenchResult) -> tuple[str, str]:
     return result.where, str(result.environment.get("processor") or "")
 
 
-def _measured_device(name: str, result: BenchResult, known: Device | None) -> Device:
+def _measured_device(name: str, result: BenchResult, known: Device | None, described: Described | None) -> Device:
     providers = [run.engine.provider for run in result.runs]
     method = () if known is None else known.method
     return Device(
         name=name,
-        unit=unit_of(result.profile, providers),
+        words="" if described is None else described.words,
+        unit=unit_of(result.profile, providers) or (None if described is None else described.unit),
         where=result.where,
         environment=result.environment,
         method=tuple(dict.fromkeys([*method, *result.method])),
@@ -98,8 +102,16 @@ def _measured_device(name: str, result: BenchResult, known: Device | None) -> De
     )
 
 
-def _estimated_device(profile: str) -> Device:
-    return Device(name=profile, unit=unit_of(profile, ()), where=None, environment={}, method=(), trusted=True)
+def _estimated_device(profile: str, described: Described | None) -> Device:
+    return Device(
+        name=profile,
+        words="" if described is None else described.words,
+        unit=unit_of(profile, ()) if described is None else described.unit,
+        where=None,
+        environment={},
+        method=(),
+        trusted=True,
+    )
 
 
 def measured_rows(result: BenchResult, subjects: dict[str, str], devices: dict[str, str]) -> Iterable[Row]:

@@ -180,7 +180,7 @@ def _runs(report: Report, device: str) -> Table:
     for row in report.of(device):
         if row.measured and row.times is not None:
             nodes = ", ".join(f"{name} {count}" for name, count in row.nodes.items()) or NONE
-            engine = (f"{row.runtime} {row.version}", str(row.provider), str(row.threads), nodes)
+            engine = (f"{row.runtime} {row.version}", str(row.provider), str(row.threads or NONE), nodes)
             setting = (str(row.tokens), str(row.batch), str(row.streams))
             calls = (ms(row.load_ms), ms(row.first_call_ms), str(row.warm_calls), f"{row.times.count:,}")
             kept = (size(row.memory_low), size(row.memory_high))

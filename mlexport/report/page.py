@@ -120,7 +120,8 @@ def _device_view(report: Report, device: Device, number: int, sheet: StyleSheet)
 
 def _about(device: Device, rows: Sequence[Row]) -> str:
     """Processor, unit, runtimes, where it was measured."""
-    parts = [str(device.environment[key]) for key in ("processor",) if device.environment.get(key)]
+    parts = [device.words] if device.words else []
+    parts += [str(device.environment[key]) for key in ("processor",) if device.environment.get(key)]
     parts += [device.unit] if device.unit else []
     # A measurement knows the version of its runtime, an estimate names it alone
     versions = {row.runtime: row.version for row in sorted(rows, key=lambda row: row.measured)}

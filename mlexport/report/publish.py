@@ -44,6 +44,15 @@ def read_named(path: Path) -> Named:
     )
 
 
+def profiles_of(read: Sequence[Named]) -> list[str]:
+    """Names of the profiles that were measured on or estimated for."""
+    names: list[str] = []
+    for named in read:
+        result = named.result
+        names += [result.profile] if isinstance(result, BenchResult) else [one.profile for one in result.estimates]
+    return names
+
+
 def source_of(path: Path, *, kind: str, tool: str, created: str, trusted: bool | None = None) -> Source:
     """What a report says of a file that it was made from."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
