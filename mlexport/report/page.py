@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlexport.errors import missing_extra
+import jinja2
+from markupsafe import Markup, escape
+
 from mlexport.latency import ESTIMATED
 from mlexport.report import latency_tables as tables
 from mlexport.report import plots_latency as draw
@@ -23,12 +25,6 @@ from mlexport.report.sweep_view import sweep_view
 from mlexport.report.tables import Table
 from mlexport.report.view import LegendEntry, Picture
 from mlexport.report.words import share, time
-
-try:
-    import jinja2
-    from markupsafe import Markup, escape
-except ModuleNotFoundError:
-    raise missing_extra("jinja2", "report", "a report as HTML") from None
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -11,12 +11,14 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from mlexport.errors import ExportError, UsageError
+from mlexport.errors import ExportError, UsageError, missing_extra
 from mlexport.latency import BenchResult, read_latency
 from mlexport.report.latency import Report, Source
 from mlexport.report.latency_build import Named
 
 T = TypeVar("T")
+
+_EXTRA = ("jinja2", "markupsafe", "matplotlib")
 
 # Control characters, halves of surrogate pairs, and marks that turn the direction of what follows: they would end a
 # page's text early, not be written at all, or show another name than the file has
@@ -74,8 +76,13 @@ def printable(value: T) -> T:
 
 
 def _html(report: Report) -> str:
-    from mlexport.report.page import report_page  # noqa: PLC0415
-
+    try:
+        from mlexport.report.page import report_page  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
+        if name not in _EXTRA:
+            raise
+        raise missing_extra(name, "report", "a report as HTML") from None
     return report_page(report)
 
 

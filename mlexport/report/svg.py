@@ -14,15 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mlexport.errors import missing_extra
-
-try:
-    import matplotlib as mpl
-    from matplotlib.artist import Artist
-    from matplotlib.figure import Figure
-    from matplotlib.typing import RcKeyType
-except ModuleNotFoundError:
-    raise missing_extra("matplotlib", "report", "a report as HTML") from None
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 
 SERIES = 6
 HEAT_STEPS = 7
