@@ -4,6 +4,7 @@ from mlexport.cli import bench as bench  # registers its commands, as the next l
 from mlexport.cli import make as make
 from mlexport.cli import measure as measure
 from mlexport.cli import profiles as profiles
+from mlexport.cli import report as report
 from mlexport.cli import use as use
 from mlexport.cli import weigh as weigh
 from mlexport.cli.app import app as app
