@@ -16,6 +16,7 @@ from mlexport.commit import Build, building, check_target, require_space
 from mlexport.errors import UsageError, VerificationError
 from mlexport.evaluate.retention import CALIBRATION_DOCUMENTS
 from mlexport.kept import write_kept
+from mlexport.licence import carry_licence
 from mlexport.manifests import manifest_of, variants_of
 from mlexport.pipeline.plan import plan_slice
 from mlexport.places import needed_bytes
@@ -116,6 +117,7 @@ def _make(
         with steps.step("write", plan.bytes):
             written = _write(plan, build, steps)
             write_kept(plan.sub.vocabulary, build.folder)
+            carry_licence(plan.sub.checkpoint.folder, build.folder)
         with steps.step("verify"):
             reports = [
                 verification.verify(
