@@ -29,7 +29,7 @@ PLATFORM = Platform(
         Kit(
             target=Target.ONNX,
             takes=TEXT,
-            samples=("android-onnx", "documents"),
+            samples=("android", "android-onnx"),
             runtime={
                 "com.microsoft.onnxruntime:onnxruntime-android": "1.27.0",
                 "com.microsoft.onnxruntime:onnxruntime-extensions-android": "0.13.0",
@@ -41,7 +41,7 @@ PLATFORM = Platform(
         Kit(
             target=Target.GGUF,
             takes=IDS,
-            samples=("android-gguf", "documents"),
+            samples=("android", "android-gguf"),
             runtime={"llama.cpp": "b6901"},
             tokenizer=False,
             stored_output=False,

@@ -14,8 +14,8 @@ PLATFORM = Platform(
         Kit(
             target=Target.ONNX,
             takes=TEXT,
-            samples=("ios-onnx", "documents"),
-            runtime={"onnxruntime-swift-package-manager": "1.24.2"},
+            samples=("ios", "ios-onnx"),
+            runtime={"microsoft/onnxruntime-swift-package-manager": "1.24.2"},
             tokenizer=False,
             stored_output=True,
             next=_NEXT,
@@ -23,7 +23,7 @@ PLATFORM = Platform(
         Kit(
             target=Target.GGUF,
             takes=IDS,
-            samples=("ios-gguf", "documents"),
+            samples=("ios", "ios-gguf"),
             runtime={"llama.cpp": "b6901"},
             tokenizer=False,
             stored_output=False,

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import cast
 
-from mlexport.artifact import Manifest, Variant
+from mlexport.artifact import TEXT, Manifest, Variant
 from mlexport.errors import UsageError
 from mlexport.pack.manifest import ModelFacts
-from mlexport.spec import SubModelSpec, Target
+from mlexport.spec import AUTO, SubModelSpec, Target
 
 PLATFORM_NAMES = ("android", "ios", "node", "python", "web")
 
@@ -30,7 +30,7 @@ class Kit:
         runtime: package -> version that the samples name.
         tokenizer: whether tokenizer.json goes along; otherwise the model has its own.
         stored_output: whether the sample takes stored vectors from the model's own output.
-        next: the command to try, in the pack's folder.
+        next: the command to try, in the pack's folder; `next_carried` where the runtime lies in it.
     """
 
     target: Target
@@ -40,6 +40,7 @@ class Kit:
     tokenizer: bool
     stored_output: bool
     next: str
+    next_carried: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +83,10 @@ def choose(platform: Platform, manifest: Manifest, name: str | None) -> tuple[Ki
         for kit in platform.kits:
             if (kit.target, kit.takes) == (manifest.target, variant.takes):
                 return kit, variant
-    found = ", ".join(f"{manifest.target} {variant.name}" for variant in variants)
+    found = f"{manifest.target} {', '.join(variant.name for variant in variants)}"
     wanted = " or ".join(_kind(kit) for kit in platform.kits)
-    raise UsageError(f"{platform.name} runs {wanted}, got {found}: {remedy(platform.kits, manifest, variants)}")
+    way_out = remedy(platform.kits, manifest, variants)
+    raise UsageError(f"{platform.name} runs {wanted}, the artifact is {found}: {way_out}")
 
 
 def remedy(kits: Sequence[Kit], manifest: Manifest, variants: Sequence[Variant]) -> str:
@@ -96,11 +98,13 @@ def remedy(kits: Sequence[Kit], manifest: Manifest, variants: Sequence[Variant])
     spec, source = SubModelSpec.parse(manifest.spec), manifest.source
     options = [f"--layers {spec.layers}", *([] if spec.rank is None else [f"--rank {spec.rank}"]), f"--dim {spec.dim}"]
     vocabulary = "" if manifest.vocabulary is None else f" (and --vocab as before: {manifest.vocabulary.asked})"
-    text_in = " --text-in" if kit.takes == "text" else ""
-    same = kit.target == manifest.target
-    precision = f" --precision {variants[0].precision}" if same and variants[0].precision != "auto" else ""
-    return f"make it with `mlexport slice --model {source} {' '.join(options)} --target {kit.target}{precision}{text_in}`{vocabulary}"
+    options.append(f"--target {kit.target}")
+    if kit.target == manifest.target and variants[0].precision != AUTO:
+        options.append(f"--precision {variants[0].precision}")
+    if kit.takes == TEXT:
+        options.append("--text-in")
+    return f"make one with `mlexport slice --model {source} {' '.join(options)}`{vocabulary}"
 
 
 def _kind(kit: Kit) -> str:
-    return f"{kit.target} with --text-in" if kit.takes == "text" else kit.target.value
+    return f"{kit.target} with --text-in" if kit.takes == TEXT else kit.target.value

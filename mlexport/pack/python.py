@@ -15,7 +15,7 @@ PLATFORM = Platform(
         Kit(
             target=Target.ONNX,
             takes=IDS,
-            samples=("python", "python-onnx", "documents"),
+            samples=("python", "python-ids", "python-onnx", "documents"),
             runtime=_TOKENIZERS | {"onnxruntime": ">=1.23"},
             tokenizer=True,
             stored_output=True,
@@ -24,7 +24,7 @@ PLATFORM = Platform(
         Kit(
             target=Target.OPENVINO,
             takes=IDS,
-            samples=("python", "python-openvino", "documents"),
+            samples=("python", "python-ids", "python-openvino", "documents"),
             runtime=_TOKENIZERS | {"openvino": ">=2025.3"},
             tokenizer=True,
             stored_output=True,

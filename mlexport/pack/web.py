@@ -41,6 +41,7 @@ PLATFORM = Platform(
             tokenizer=True,
             stored_output=True,
             next="npm install --omit=dev && node serve.mjs",
+            next_carried="node serve.mjs",
         ),
     ),
     runtime_files={

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distribution, version
 from pathlib import Path
 
 from mlexport.artifact import Artifact, FileEntry, Variant, read_artifact, sha256
-from mlexport.commit import Build, Kind, building, check_target, require_space
+from mlexport.commit import Kind, building, check_target, require_space
 from mlexport.errors import ArtifactError, UsageError
 from mlexport.licence import Licence, read_licence
 from mlexport.pack.check import PackCheck, check_pack
@@ -90,9 +90,18 @@ def write_pack(
         for place, path in copied.items():
             _copy(path, build.folder / place)
         licence = _copy_licences(source, build.folder)
-        manifest = _manifest(chosen, kit, source, packed, facts, licence, build, carried=bool(copied))
+        manifest = _manifest(
+            chosen,
+            kit=kit,
+            artifact=source,
+            variant=packed,
+            facts=facts,
+            licence=licence,
+            files=build.entries(),
+            carried=bool(copied),
+        )
         build.seal(PACK, as_json(manifest))
-    return PackResult(check=check_pack(target), facts=facts, next=kit.next)
+    return PackResult(check=check_pack(target), facts=facts, next=kit.next_carried if copied else kit.next)
 
 
 def model_facts(artifact: Artifact, variant: Variant, kit: Kit) -> ModelFacts:
@@ -193,13 +202,13 @@ def _copy_licences(artifact: Artifact, folder: Path) -> Licence:
 
 def _manifest(
     platform: Platform,
+    *,
     kit: Kit,
     artifact: Artifact,
     variant: Variant,
     facts: ModelFacts,
     licence: Licence,
-    build: Build,
-    *,
+    files: tuple[FileEntry, ...],
     carried: bool,
 ) -> PackManifest:
     report = variant.verification
@@ -216,7 +225,7 @@ def _manifest(
         cut=facts.cut,
         target=facts.target,
         precision=facts.precision,
-        runtime=_plain(kit.runtime),
+        runtime=dict(sorted(kit.runtime.items())),
         carried=carried,
         licence=licence,
         sample_licence=SAMPLE_LICENCE,
@@ -228,9 +237,5 @@ def _manifest(
             reference=report.reference,
         ),
         notes=tuple(notes),
-        files=build.entries(),
+        files=files,
     )
-
-
-def _plain(runtime: Mapping[str, str]) -> dict[str, str]:
-    return dict(sorted(runtime.items()))

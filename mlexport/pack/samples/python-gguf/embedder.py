@@ -4,6 +4,7 @@
 `Llama.embed` would do for short texts; it cuts a long one without its end token, whose vector is the text's.
 """
 
+import os
 import unicodedata
 
 import llama_cpp as llama
@@ -55,6 +56,8 @@ class Embedder(Base):
         self.room = max(512, 1 << (tokens - 1).bit_length())
         options = llama.llama_context_default_params()
         options.n_ctx, options.n_batch, options.n_ubatch = self.room, self.room, MICRO_BATCH
+        # llama.cpp's threads spin while they wait: more than there are free cores slow each other down
+        options.n_threads = options.n_threads_batch = max(1, (os.cpu_count() or 1) // 2)
         options.embeddings = True
         # Pooling over several micro-batches is right for causal attention alone
         options.attention_type = llama.LLAMA_ATTENTION_TYPE_CAUSAL

@@ -2,7 +2,8 @@
 """The model in ONNX Runtime."""
 
 import onnxruntime
-from base import MODEL, IdsBase
+from base import MODEL
+from ids import IdsBase
 
 
 class Embedder(IdsBase):

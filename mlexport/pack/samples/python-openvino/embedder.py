@@ -2,7 +2,8 @@
 """The model in OpenVINO, on the CPU; another device is a word: "GPU", "NPU"."""
 
 import openvino
-from base import MODEL, IdsBase
+from base import MODEL
+from ids import IdsBase
 
 
 class Embedder(IdsBase):
