@@ -3,6 +3,7 @@
 from mlexport.cli import bench as bench  # registers its commands, as the next lines do
 from mlexport.cli import make as make
 from mlexport.cli import measure as measure
+from mlexport.cli import packs as packs
 from mlexport.cli import profiles as profiles
 from mlexport.cli import report as report
 from mlexport.cli import use as use

@@ -18,6 +18,7 @@ from mlexport.evaluate.retention import CALIBRATION_DOCUMENTS
 from mlexport.facts import CompiledFacts, DeviceCheck
 from mlexport.fit import check_operators
 from mlexport.kept import write_kept
+from mlexport.licence import carry_licence
 from mlexport.manifests import manifest_of, variants_of
 from mlexport.pipeline.plan import plan_slice
 from mlexport.places import needed_bytes
@@ -119,6 +120,7 @@ def _make(
         with steps.step("write", plan.bytes):
             written = _write(plan, build, steps)
             write_kept(plan.sub.vocabulary, build.folder)
+            carry_licence(plan.sub.checkpoint.folder, build.folder)
         devices = _devices(plan, build, written)
         with steps.step("verify"):
             reports = [
