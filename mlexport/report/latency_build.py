@@ -26,7 +26,7 @@ from mlexport.report.latency import (
 )
 from mlexport.report.latency_choice import choose, reference_front
 from mlexport.report.pareto import Point
-from mlexport.report.words import listed, plural
+from mlexport.report.words import joined, listed, plural
 
 _TITLE = "What runs how fast, and where"
 
@@ -193,11 +193,12 @@ def _warnings(devices: Sequence[Device], rows: Sequence[Row], subjects: Mapping[
     for device in devices:
         noisy = [row for row in rows if row.device == device.name and row.measured and row.remarks]
         count = sum(row.device == device.name and row.measured for row in rows)
-        if not device.trusted:
-            yield f"{device.name}: a run was too noisy to trust; measure again on a quiet machine."
         if noisy:
-            reasons = listed(list(dict.fromkeys(remark for row in noisy for remark in row.remarks)), 3)
-            yield f"{device.name}: {len(noisy)} of {count} measured runs were noisy ({reasons})."
+            reasons = listed(list(dict.fromkeys(remark.rstrip(".") for row in noisy for remark in row.remarks)), 3)
+            again = "" if device.trusted else " Measure again on a quiet machine."
+            yield f"{device.name}: {len(noisy)} of {count} measured runs are hard to trust ({reasons}).{again}"
+        elif not device.trusted:
+            yield f"{device.name}: its file says that a run was too noisy to trust. Measure again on a quiet machine."
         short = [row for row in rows if row.device == device.name and row.times and not row.times.holds(99)]
         if short:
             yield (
@@ -206,7 +207,7 @@ def _warnings(devices: Sequence[Device], rows: Sequence[Row], subjects: Mapping[
             )
     over = {(row.device, row.subject): row.remarks for row in rows if not row.measured and row.remarks}
     for (device_name, subject), remarks in over.items():
-        yield f"{device_name}: {subject}: {'; '.join(remarks)}."
+        yield f"{device_name}: {subject}: {joined(remarks)}."
     unknown = [one.name for one in subjects.values() if one.subject.retained is None]
     if unknown:
         whose = "any artifact" if len(unknown) == len(subjects) else listed(unknown)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mlexport.percentiles import NS_PER_MS
 from mlexport.report.latency import Report, Row
 from mlexport.report.tables import Cell, Table, cells, columns
-from mlexport.report.words import NONE, about, ms, share, size, time
+from mlexport.report.words import NONE, about, joined, ms, share, size, time
 
 
 def recommended(report: Report) -> Table:
@@ -184,7 +185,7 @@ def _runs(report: Report, device: str) -> Table:
             setting = (str(row.tokens), str(row.batch), str(row.streams))
             calls = (ms(row.load_ms), ms(row.first_call_ms), str(row.warm_calls), f"{row.times.count:,}")
             kept = (size(row.memory_low), size(row.memory_high))
-            remarks = "; ".join(row.remarks) or "quiet"
+            remarks = joined(row.remarks) or "quiet"
             rows.append((_name(report, row), *cells(*setting, *engine, *calls, *kept, remarks)))
     names = columns(
         "<artifact", ">tokens", ">batch", ">streams", "runtime", "provider", ">threads", "nodes by provider"
@@ -217,7 +218,9 @@ def _figures(report: Report, device: str) -> Table:
 def environment(report: Report, device: str) -> Table:
     """What a measurement ran on."""
     own = next(one for one in report.devices if one.name == device)
-    rows = tuple(cells(*_fact(name, value)) for name, value in own.environment.items())
+    rows = tuple(
+        cells(*_fact(name, value)) for name, value in own.environment.items() if value not in (None, [], {}, ())
+    )
     return Table(title=device, columns=columns("<environment", "<value"), rows=rows)
 
 
@@ -225,12 +228,17 @@ def _fact(name: str, value: object) -> tuple[str, str]:
     """A name in words and its value; bytes as MB."""
     if name.endswith("_bytes") and isinstance(value, int):
         return name.removesuffix("_bytes").replace("_", " "), size(value)
+    if name.endswith("_ns") and isinstance(value, int | float):
+        return name.removesuffix("_ns").replace("_", " "), f"{ms(value / NS_PER_MS)} ms"
     return name.replace("_", " "), _value(value)
 
 
 def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_value(one)}" for name, one in value.items())
+        known = [(name, one) for name, one in value.items() if one is not None]
+        return ", ".join(" ".join(_fact(name, one)) for name, one in known)
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
