@@ -7,8 +7,9 @@ from mlexport.artifact import MANIFEST, Artifact, read_artifact
 from mlexport.demands import check_demands
 from mlexport.evaluate.beir import BUILTIN
 from mlexport.progress import Progress, Steps
-from mlexport.ran import FileLatency, RunPlan, RunResult, made_files, run_data
+from mlexport.ran import RunPlan, RunResult, made_files, run_data
 from mlexport.recipes import recipe_yaml
+from mlexport.run import latencies
 from mlexport.run.ledger import Ledger, write_whole
 from mlexport.run.planning import require_fresh
 
@@ -31,16 +32,19 @@ def run_recipe(plan: RunPlan, *, force: bool = False, progress: Progress | None 
     made = _make(plan, ledger, steps, force=force)
     artifacts = [made.get(target) or read_artifact(plan.out / target) for target in plan.recipe.targets]
     files = [file for artifact in artifacts for file in made_files(artifact)]
-    latencies: list[FileLatency] = []
+    measured = latencies.measure(plan.recipe, artifacts, plan.out, ledger, steps, force=force)
+    estimated = None
+    known = {file.name for file in files}
+    found = [one for one in latencies.file_latencies(plan.recipe, measured, estimated) if one.file in known]
     result = RunResult(
         plan=plan,
         artifacts=tuple(artifacts),
         reused=plan.there,
         files=tuple(files),
-        measured=None,
-        estimated=None,
-        latencies=tuple(latencies),
-        checks=check_demands(plan.recipe.demands, files, latencies),
+        measured=measured,
+        estimated=estimated,
+        latencies=tuple(found),
+        checks=check_demands(plan.recipe.demands, files, found),
         packs=(),
         report=None,
         steps=tuple(steps.done),
