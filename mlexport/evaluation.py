@@ -160,11 +160,11 @@ def _evaluate(
     )
 
 
-def open_builtin(model: str, steps: Steps, sample: int | None) -> Reference:
-    """The full model on the built-in set, for `slice --eval`."""
-    data = read_retrieval_set(BUILTIN)
-    data = data if sample is None else data.sampled(sample, SEED)
-    return _reference(open_checkpoint(model), data, SEED, steps, cache=True)
+def open_reference(model: str, data: str, steps: Steps, sample: int | None) -> Reference:
+    """The full model on a retrieval set, for `slice --eval` and recipes."""
+    found = read_retrieval_set(data)
+    found = found if sample is None else found.sampled(sample, SEED)
+    return _reference(open_checkpoint(model), found, SEED, steps, cache=True)
 
 
 def reports(

@@ -74,11 +74,12 @@ def with_range(plan: SlicePlan, folder: Path, progress: Progress) -> SlicePlan:
         folder: where the temporary folder may lie.
         progress: told the number of documents done.
     """
-    first, sub = plan.variants[0], plan.sub
+    first = plan.variants[0]
+    sub = first.sub or plan.sub
     documents = read_retrieval_set(BUILTIN).documents[:CALIBRATION_DOCUMENTS]
     prompt = sub.text.prompts.get(DOCUMENT, "")
     with TemporaryDirectory(dir=folder, prefix="calibrate-") as work:
-        file = export.load(plan.target).write(sub, first.rows, Path(work), lambda _: None)
+        file = export.load(plan.target).write(sub, first.rows, Path(work), lambda _: None, precision=first.precision)
         embedder = runtime.load(plan.target, Path(work), file, sub.text, sub.spec.dim)
         try:
             texts = [prompt + document.content for document in documents]
@@ -87,4 +88,6 @@ def with_range(plan: SlicePlan, folder: Path, progress: Progress) -> SlicePlan:
             embedder.close()
     text = f"{len(documents):,} built-in documents, {first.precision}"
     stored = replace(sub.stored, range=calibrate_range(vectors), calibrated=text)
-    return replace(plan, sub=replace(sub, stored=stored))
+    # Matrices rounded on text are a cut of their own
+    variants = tuple(v if v.sub is None else replace(v, sub=replace(v.sub, stored=stored)) for v in plan.variants)
+    return replace(plan, sub=replace(plan.sub, stored=stored), variants=variants)

@@ -14,6 +14,7 @@ from mlexport.artifact import (
 from mlexport.calibrated import calibrated
 from mlexport.commit import Build, building, check_target, require_space
 from mlexport.errors import UsageError, VerificationError
+from mlexport.evaluate.beir import BUILTIN
 from mlexport.evaluate.retention import CALIBRATION_DOCUMENTS
 from mlexport.facts import CompiledFacts, DeviceCheck
 from mlexport.fit import check_operators
@@ -40,6 +41,7 @@ def slice_model(
     verify: str = "full",
     force: bool = False,
     retention: bool = False,
+    data: str = BUILTIN,
     sample: int | None = None,
     progress: Progress | None = None,
 ) -> list[SliceResult]:
@@ -48,7 +50,8 @@ def slice_model(
     Args:
         verify: "full", "sample" or "off".
         force: replace an artifact at the target.
-        retention: measure what each model file keeps of the full model on the built-in set.
+        retention: measure what each model file keeps of the full model.
+        data: "builtin", or a folder in BEIR's layout: what retention is measured on.
         sample: so many of its queries; None takes all.
         progress: told about steps and bytes.
 
@@ -63,7 +66,9 @@ def slice_model(
         MissingExtraError: a library of the target, or of the verification, is not installed.
     """
     plans = plan_slice(request, progress=progress)
-    return write_slices(plans, verify=verify, force=force, retention=retention, sample=sample, progress=progress)
+    return write_slices(
+        plans, verify=verify, force=force, retention=retention, data=data, sample=sample, progress=progress
+    )
 
 
 def write_slices(
@@ -72,6 +77,7 @@ def write_slices(
     verify: str = "full",
     force: bool = False,
     retention: bool = False,
+    data: str = BUILTIN,
     sample: int | None = None,
     progress: Progress | None = None,
 ) -> list[SliceResult]:
@@ -85,7 +91,7 @@ def write_slices(
     # One reference for all targets; it starts here, and computes while the first artifact is written
     with verification.Reference(plans[0].sub, verify) as reference:
         steps = Steps(progress, plans[0].steps)
-        full = evaluation.open_builtin(plans[0].source, steps, sample) if retention else None
+        full = evaluation.open_reference(plans[0].source, data, steps, sample) if retention else None
         shared = steps.done[len(plans[0].steps) :]
         return [
             _calibrate_and_make(p, Steps(progress, (*p.steps, *shared)), reference, full, force=force) for p in plans
