@@ -311,3 +311,25 @@ def test_shipped_profiles_are_called_by_their_device_and_paths_are_not_followed(
     assert list(found) == ["pixel-8-cpu", "local"]
     assert found["pixel-8-cpu"].words.startswith("Pixel 8 · Tensor G3")
     assert (found["pixel-8-cpu"].unit, found["local"].words) == ("CPU", "")
+
+
+def test_a_runner_that_keeps_no_samples_is_shown_as_measured_by_its_median() -> None:
+    """As OpenVINO's benchmark_app on a phone: a median, and neither samples, load nor memory."""
+    result = files.bench(count=1, lengths=(128,))
+    bare = [
+        replace(
+            run,
+            samples_ns=(),
+            tokenise_ns=(),
+            end_to_end_ns=(),
+            summary_ns={"median": 7_250_000, "least": 7_000_000, "most": 9_000_000},
+            **dict.fromkeys(("load_ns", "first_call_ns", "wall_ns", "cpu_ns", "resident_bytes", "peak_bytes")),
+        )
+        for run in result.runs[:1]
+    ]
+    report = report_of(replace(result, runs=tuple(bare), ratios=()))
+    [row] = report.rows
+    assert (row.kind, row.ms, row.high_ms, row.times, row.load_ms) == ("measured", 7.25, 9.0, None, None)
+    text = report_markdown(report)
+    assert "7.25" in text
+    assert "estimated" not in text.split("## ")[1]

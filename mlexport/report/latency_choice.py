@@ -79,8 +79,9 @@ def _fastest(rows: Sequence[Row], subjects: Mapping[str, Shown]) -> Row:
 def _facts(row: Row, subjects: Mapping[str, Shown]) -> str:
     """Time, size and quality, each with the word that says how it was found."""
     subject = subjects[row.subject].subject
-    if row.times is not None:
-        tail = f"; 90% of {plural(row.times.count, 'call')} within {ms(row.times.p90_ms)} ms"
+    if row.measured:
+        times = row.times
+        tail = f"; 90% of {plural(times.count, 'call')} within {ms(times.p90_ms)} ms" if times else ""
         how = f"{ms(row.ms)} ms (measured: the median{tail})"
     else:
         how = f"about {about(row.ms)} ms (estimated: between {about(row.low_ms)} and {about(row.high_ms)} ms)"

@@ -53,7 +53,7 @@ def _kind(row: Row) -> Cell:
 
 def _span(row: Row) -> str:
     """The median and p99, or the estimate and its range."""
-    if row.times is not None:
+    if row.measured:
         return f"{ms(row.ms)} (p99 {_p99(row)})"
     return f"{about(row.ms)} ({about(row.low_ms)}–{about(row.high_ms)})"
 
@@ -114,9 +114,9 @@ def _lengths(report: Report, device: str) -> Table:
 def _percentiles(row: Row | None) -> str:
     if row is None:
         return NONE
-    if row.times is None:
+    if not row.measured:
         return _span(row)
-    return f"{ms(row.ms)} / {ms(row.times.p90_ms)} / {_p99(row)}"
+    return f"{ms(row.ms)} / {ms(None if row.times is None else row.times.p90_ms)} / {_p99(row)}"
 
 
 def _load(report: Report, device: str) -> Table:
@@ -175,15 +175,20 @@ def _refused(report: Report, device: str) -> Table:
     return Table(title="Refused: no estimate is given", columns=names, rows=rows)
 
 
+def _calls(row: Row) -> str:
+    """Samples kept; a runner of another project may keep none."""
+    return NONE if row.times is None else f"{row.times.count:,}"
+
+
 def _runs(report: Report, device: str) -> Table:
     """How each artifact was run."""
     rows = []
     for row in report.of(device):
-        if row.measured and row.times is not None:
+        if row.measured:
             nodes = ", ".join(f"{name} {count}" for name, count in row.nodes.items()) or NONE
             engine = (f"{row.runtime} {row.version}", str(row.provider), str(row.threads or NONE), nodes)
             setting = (str(row.tokens), str(row.batch), str(row.streams))
-            calls = (ms(row.load_ms), ms(row.first_call_ms), str(row.warm_calls), f"{row.times.count:,}")
+            calls = (ms(row.load_ms), ms(row.first_call_ms), str(row.warm_calls), _calls(row))
             kept = (size(row.memory_low), size(row.memory_high))
             remarks = joined(row.remarks) or "quiet"
             rows.append((_name(report, row), *cells(*setting, *engine, *calls, *kept, remarks)))
