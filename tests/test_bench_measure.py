@@ -122,7 +122,7 @@ def test_a_static_artifact_runs_its_own_batch(artifacts: dict[str, Path]) -> Non
     found = bench.run([artifacts["static"]], replace(SHORT, tokens=None, rounds=1))
     assert [(run.tokens, run.batch) for run in found.runs] == [(16, 2)]
     assert f"{artifacts['static']} is static: 2 texts at a time, each padded to 16 tokens." in found.method
-    with pytest.raises(MeasureError, match="runs 2 texts at a time, not 3. Leave --batch out"):
+    with pytest.raises(MeasureError, match=r"runs 2 texts at a time, not 3\. Leave --batch out"):
         bench.run([artifacts["static"]], replace(SHORT, tokens=[8], batches=[3]))
     with pytest.raises(MeasureError, match="static artifacts of 1 and 2 texts at a time cannot be compared"):
         bench.run([artifacts["onnx"], artifacts["static"]], replace(SHORT, tokens=[8]))
@@ -136,7 +136,7 @@ def test_a_model_that_takes_strings_is_timed_with_its_tokenizer(artifacts: dict[
 
 def test_both_calls_and_seconds_are_met(artifacts: dict[str, Path]) -> None:
     found = bench.run([artifacts["onnx"]], replace(SHORT, tokens=[8], min_seconds=0.6, min_calls=3))
-    assert sum(found.runs[0].samples_ns) >= 0.6e9
+    assert found.runs[0].wall_ns >= 0.6e9
 
 
 def test_names_tell_settings_and_folders_apart(artifacts: dict[str, Path]) -> None:
@@ -181,12 +181,15 @@ def test_the_simulator_is_no_chip(artifacts: dict[str, Path], monkeypatch: Monke
         ({"min_seconds": -1.0}, "--min-seconds is -1.0: expected 0 to 3600"),
         ({"threads": [0]}, "--threads is 0: the least is 1"),
         ({"gpu_layers": 3}, "--gpu-layers is for target gguf, and .*onnx is onnx: leave it out"),
-        ({"profile": "pixel-9-cpu"}, r"this machine \(.*\) does not look like profile pixel-9-cpu \(Pixel 9, Tensor G4\): "
-         r"measure there with --on .*, estimate with `mlexport estimate --profile pixel-9-cpu`, or pass --assume-device"),
+        (
+            {"profile": "pixel-9-cpu"},
+            r"this machine \(.*\) does not look like profile pixel-9-cpu \(Pixel 9, Tensor G4\): measure there with "
+            r"--on .*, estimate with `mlexport estimate --profile pixel-9-cpu`, or pass --assume-device",
+        ),
         ({"profile": "h200", "assume_device": True}, "ONNX Runtime has no CUDAExecutionProvider here"),
         ({"profile": "iphone-16-npu", "assume_device": True}, "runs no onnx artifacts|no .*ExecutionProvider here"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_measured(artifacts: dict[str, Path], change: dict[str, object], message: str) -> None:
     with pytest.raises((UsageError, MeasureError), match=message):
         bench.run([artifacts["onnx"]], replace(SHORT, **change))
@@ -233,15 +236,9 @@ def test_the_runner_of_boards_needs_no_torch(artifacts: dict[str, Path], tmp_pat
 def test_the_runner_of_boards_says_what_is_wrong(artifacts: dict[str, Path], tmp_path: Path) -> None:
     request = bench.plan([artifacts["onnx"]], replace(SHORT, provider="cuda"))
     done = light(request, tmp_path)
-    assert (done.returncode, done.stderr.splitlines()) == (
-        MeasureError.exit_code,
-        [
-            line
-            for line in done.stderr.splitlines()
-            if line.startswith("error: ONNX Runtime has no CUDAExecutionProvider")
-        ],
-    )
-    assert not (tmp_path / "result.json").exists() and done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ONNX Runtime has no CUDAExecutionProvider here")
+    assert done.returncode == MeasureError.exit_code and not (tmp_path / "result.json").exists()
 
 
 def test_a_killed_parent_leaves_no_child(artifacts: dict[str, Path]) -> None:
@@ -283,7 +280,6 @@ def test_a_child_that_dies_is_an_error(artifacts: dict[str, Path]) -> None:
     with Child(Task(contestant=contestant, tokens=8, batch=None, streams=1), "the model") as child:
         [found] = children()
         found.kill()
-        found.wait()
         with pytest.raises(MeasureError, match="the process that ran the model was ended by signal 9"):
             child.turn(MODEL, 1, 0)
 
@@ -303,7 +299,7 @@ def test_an_error_in_a_thread_is_raised() -> None:
         raise MeasureError("no memory")
 
     with pytest.raises(MeasureError, match="no memory"):
-        jobs.run([[lambda: None], [fails]], 4, 0)
+        jobs.run([[fails], [fails]], 4, 0)
 
 
 def test_memory_is_what_psutil_says() -> None:

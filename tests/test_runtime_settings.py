@@ -196,12 +196,15 @@ ONNX_HAS = f"here (it has: {', '.join(onnxruntime.get_available_providers())})"
             'llama.cpp has no cuda here (it has: cpu); build it with: CMAKE_ARGS="-DGGML_CUDA=on" pip install '
             "--force-reinstall --no-binary llama-cpp-python llama-cpp-python",
         ),
-        ("gguf", {"options": {"batch": "1"}}, "llama.cpp takes no option 'batch': choose from micro_batch, "
-         "flash_attention, kv"),
+        (
+            "gguf",
+            {"options": {"batch": "1"}},
+            "llama.cpp takes no option 'batch': choose from micro_batch, flash_attention, kv",
+        ),
         ("gguf", {"options": {"kv": "q8"}}, "kv 'q8' is unknown: choose from f32, f16"),
         ("hf", {"options": {"dtype": "int8"}}, "dtype 'int8' is unknown: choose from float32, bfloat16, float16"),
     ],
-)  # fmt: skip
+)
 def test_what_is_missing_is_an_error(
     artifacts: dict[str, Path], target: str, settings: dict[str, object], message: str
 ) -> None:
