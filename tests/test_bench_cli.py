@@ -56,7 +56,7 @@ def test_the_table_names_what_was_measured(result: BenchResult) -> None:
     text = shown(result)
     assert text.startswith("measured on this machine, profile local\n")
     lines = text.splitlines()
-    [head] = [line for line in lines if line.startswith("tokens")]
+    [head] = [line for line in lines if line.startswith("tokens ")]
     assert " ".join(head.split()) == "tokens artifact p50 ms p90 p99 tokens/s from text first load MB peak"
     place = lines.index(head)
     rows = [line.split() for line in lines[place + 1 : place + 5]]
@@ -81,7 +81,7 @@ def test_noise_is_said(result: BenchResult) -> None:
 
 def test_one_artifact_has_no_ratio(result: BenchResult) -> None:
     alone = replace(result, subjects=result.subjects[:1], runs=result.runs[:1], ratios=())
-    assert "times as long" not in shown(alone) and "artifact" not in shown(alone)
+    assert "times as long" not in shown(alone) and "artifact  " not in shown(alone)
 
 
 def test_json_is_the_result(artifacts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
