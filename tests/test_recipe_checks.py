@@ -178,8 +178,8 @@ def test_a_wrong_setting_names_itself(tmp_path: Path, setting: str, expected: st
 def test_errors_of_file_and_settings_come_together(tmp_path: Path) -> None:
     found = problems(tmp_path, f"{HEAD}targets: [onnx]\nfoo: 1\n", "cut.layer=4", "cut.dim=x")
     assert found == [
-        "4: unknown key 'foo' (known: title, whom, model, cut, vocabulary, precision, targets, static, text_in, "
-        "profiles, evaluation, measure, demands, outputs, grid)",
+        "4: unknown key 'foo' (known: title, whom, model, cut, vocabulary, precision, targets, static, soc, "
+        "text_in, profiles, evaluation, measure, demands, outputs, grid)",
         "--set cut.dim: input should be a valid integer, unable to parse string as an integer, got 'x'",
         "--set cut.layer: unknown key 'cut.layer': did you mean 'cut.layers'?",
     ]
