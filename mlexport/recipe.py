@@ -148,7 +148,9 @@ class Recipe(_Strict):
     targets: Annotated[tuple[Literal["gguf", "hf", "onnx", "openvino", "qnn"], ...], Field(min_length=1)]
     """Formats; an artifact each, from one checkpoint and against one reference."""
     static: str | None = None
-    """"BATCHxTOKENS", such as "1x128": fixed shapes for NPUs (onnx, openvino)."""
+    """"BATCHxTOKENS", such as "1x128": fixed shapes for NPUs (onnx, openvino, qnn)."""
+    soc: str | None = None
+    """With target qnn: the Snapdragon it is compiled for, such as sm8550, sm8650, sm8750."""
     text_in: bool = False
     """A second file with the tokenizer inside (onnx, openvino)."""
     profiles: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mlexport.errors import DocumentError, UsageError
 from mlexport.mistakes import Place, Problem
+from mlexport.npu import CHIPS
 from mlexport.profiles import load_profile
 from mlexport.recipe import Recipe
 from mlexport.request import BUILTIN_TEXTS
@@ -21,6 +22,14 @@ from mlexport.spec import AUTO, FLOAT_PRECISIONS, Target, parse_shape, parse_siz
 # Targets that are graphs: their shapes can be fixed, and a tokenizer can stand in front
 _GRAPHS = ("onnx", "openvino")
 _KNOWN = tuple(target.value for target in Target)
+# Platform -> targets that its pack runs; onnx+text: with the tokenizer inside. mlexport.pack has the same as kits
+PACKED = {
+    "android": ("onnx+text", "gguf"),
+    "ios": ("onnx+text", "gguf"),
+    "node": ("onnx",),
+    "python": ("onnx", "openvino", "gguf"),
+    "web": ("onnx",),
+}
 # Latency is demanded of texts of this many tokens
 DEMAND_TOKENS = 128
 
@@ -118,14 +127,17 @@ def require_tokens(value: str) -> None:
         raise UsageError(f"{value!r} is none of 32000 (a number of tokens), scripts:Latn,Cyrl, corpus:FILE")
 
 
-def _static(recipe: Recipe) -> Iterator[Problem]:
+def _shapes(recipe: Recipe) -> Iterator[Problem]:
     others = ", ".join(target for target in recipe.targets if target not in _GRAPHS)
     if recipe.text_in and others:
         yield ("text_in",), f"'text_in' is for targets onnx and openvino, not for {others}: leave one of them out"
     if recipe.static is None:
+        if "qnn" in recipe.targets and len(recipe.targets) > 1:
+            yield ("targets",), "'targets': qnn has fixed shapes: set static: 1x128 for all, or make qnn alone"
         return
-    if set(others.split(", ")) - {"", "qnn"}:
-        yield ("static",), f"'static' is for targets onnx and openvino, not for {others}: leave one of them out"
+    others = ", ".join(target for target in recipe.targets if target not in (*_GRAPHS, "qnn"))
+    if others:
+        yield ("static",), f"'static' is for targets onnx, openvino and qnn, not for {others}: leave one of them out"
     if recipe.text_in:
         yield ("static",), "'static' does not go with text_in: leave one of them out"
     try:
@@ -141,6 +153,21 @@ def _static(recipe: Recipe) -> Iterator[Problem]:
                 f"'measure.{name}': a graph of fixed shapes {recipe.static} runs {wanted} alone, got "
                 f"{', '.join(map(str, values))}: set measure.{name}: [{wanted}]",
             )
+
+
+def _chip(recipe: Recipe) -> Iterator[Problem]:
+    if "qnn" not in recipe.targets:
+        if recipe.soc is not None:
+            yield ("soc",), "'soc' is for target qnn: add that to targets, or leave soc out"
+        return
+    if recipe.soc is not None and recipe.soc.lower() not in CHIPS:
+        known = ", ".join(f"{chip.soc} ({chip.name})" for chip in CHIPS.values())
+        yield ("soc",), f"'soc': unknown chip '{recipe.soc}': choose from {known}"
+    if recipe.precision.vectors == "int8":
+        yield (
+            ("precision", "vectors"),
+            "'precision.vectors': int8 needs a range from 1,000 documents, hours in Qualcomm's simulator: f32, binary",
+        )
 
 
 def _profiles(recipe: Recipe) -> Iterator[Problem]:
@@ -187,6 +214,17 @@ def _demands(recipe: Recipe) -> Iterator[Problem]:
     data = recipe.evaluation.data
     if data is not None and not Path(data).is_dir():
         yield ("evaluation", "data"), f"'evaluation.data': no folder {data}"
+
+
+def _packs(recipe: Recipe) -> Iterator[Problem]:
+    made = {*recipe.targets, *(f"{target}+text" for target in recipe.targets if recipe.text_in)}
+    for number, platform in enumerate(recipe.outputs.pack):
+        if not made & set(PACKED[platform]):
+            runs = " or ".join(one.replace("+text", " with text_in: true") for one in PACKED[platform])
+            yield (
+                ("outputs", "pack", number),
+                f"'outputs.pack[{number}]': {platform} runs {runs}, this recipe makes {', '.join(recipe.targets)}",
+            )
 
 
 def _grid(recipe: Recipe) -> Iterator[Problem]:
@@ -238,8 +276,10 @@ _CHECKS: tuple[Callable[[Recipe], Iterator[Problem]], ...] = (
     _auto,
     _calibration,
     _vocabulary,
-    _static,
+    _shapes,
+    _chip,
     _profiles,
     _demands,
+    _packs,
     _grid,
 )

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from mlexport.documents import read_document
 from mlexport.errors import DocumentError, ExportError, UsageError
 from mlexport.mistakes import near
+from mlexport.profiles import load_profile
 from mlexport.recipe import Recipe
 from mlexport.recipe_checks import check_recipe
 from mlexport.request import SliceRequest
@@ -213,4 +214,16 @@ def slice_request(recipe: Recipe, out: Path) -> SliceRequest:
         calibrate=precision.calibrate,
         min_cosine=precision.min_cosine,
         max_size=precision.max_size,
+        soc=recipe.soc,
+        profile=_to_fit(recipe),
     )
+
+
+def _to_fit(recipe: Recipe) -> str | None:
+    """The first of the recipe's profiles that takes fixed shapes alone: operators are checked against it too."""
+    for name in recipe.profiles:
+        unit = load_profile(name).unit
+        runs = {target for runtime in unit.runtimes for target in runtime.targets}
+        if unit.shapes == "static" and runs.issuperset(recipe.targets):
+            return name
+    return None

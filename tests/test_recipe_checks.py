@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from mlexport.artifact import TEXT
 from mlexport.errors import DocumentError, UsageError
+from mlexport.pack import PLATFORM_NAMES
+from mlexport.pack.platform import find_platform
 from mlexport.recipe import Recipe
+from mlexport.recipe_checks import PACKED
 from mlexport.recipes import load_recipe, recipe_data
 
 HEAD = "title: t\nwhom: w\n"
@@ -57,7 +61,7 @@ def test_every_error_at_once_types_and_rules_together(tmp_path: Path) -> None:
         "digits, punctuation, emoji",
         "11: 'vocabulary.keep[3]': 'everything' is none of 32000 (a number of tokens), scripts:Latn,Cyrl, corpus:FILE",
         "12: 'vocabulary.coverage' is for keep: corpus:FILE: name one, or leave it out",
-        "13: 'static' is for targets onnx and openvino, not for gguf: leave one of them out",
+        "13: 'static' is for targets onnx, openvino and qnn, not for gguf: leave one of them out",
         "14: 'profiles[1]': no profile 'pixl-9-cpu': the nearest are pixel-9-cpu, pixel-9-npu, pixel-9-gpu; "
         "`mlexport profiles ls` lists them, and a path must end in .yaml",
         "18: 'demands.max_size': 'forty' is not a size: expected a number with KB, MB or GB, such as 60MB",
@@ -92,6 +96,15 @@ def test_every_error_at_once_types_and_rules_together(tmp_path: Path) -> None:
          "them out"),
         ("targets: [onnx]\nstatic: 1x64", "'measure.tokens': a graph of fixed shapes 1x64 runs 64 alone, got 16, 128, "
          "512: set measure.tokens: [64]"),
+        ("targets: [onnx]\nsoc: sm8650", "'soc' is for target qnn: add that to targets, or leave soc out"),
+        ("targets: [qnn]\nprecision: {names: [f16]}\nsoc: sm1", "'soc': unknown chip 'sm1': choose from sm8450 "
+         "(Snapdragon 8 Gen 1), sm8475 (Snapdragon 8+ Gen 1), sm8550 (Snapdragon 8 Gen 2), sm8650 (Snapdragon 8 Gen 3)"
+         ", sm8750 (Snapdragon 8 Elite), sm8850 (Snapdragon 8 Elite Gen 5), sc8380xp (Snapdragon X Elite), sc8480xp "
+         "(Snapdragon X2 Elite)"),
+        ("targets: [onnx, qnn]\nprecision: {names: [f16]}", "'targets': qnn has fixed shapes: set static: 1x128 for "
+         "all, or make qnn alone"),
+        ("targets: [qnn]\nprecision: {names: [f16], vectors: int8}", "'precision.vectors': int8 needs a range from "
+         "1,000 documents, hours in Qualcomm's simulator: f32, binary"),
         ("targets: [onnx]\nstatic: 64", "'static': input should be a valid string, got 64"),
         ("targets: [onnx]\nprofiles: [intel-npu]", "'profiles[0]': profile intel-npu takes fixed shapes alone: set "
          "static: 1x128"),
@@ -108,10 +121,12 @@ def test_every_error_at_once_types_and_rules_together(tmp_path: Path) -> None:
         ("targets: [onnx]\nevaluation: {retention: true, data: gone}", "'evaluation.data': no folder gone"),
         ("targets: [onnx]\ngrid: {}", "'grid' has no axis: add one, such as layers: [2, 4, 8], or leave the grid out"),
         ("targets: [onnx]\ngrid: {target: [ggml]}", "'grid.target[0]': unknown target 'ggml': choose from hf, gguf, "
-         "onnx, openvino"),
+         "onnx, openvino, qnn"),
         ("targets: [onnx]\ngrid: {precision: [q6_k]}", "'grid.precision[0]': none of onnx has a precision 'q6_k'"),
         ("targets: [onnx]\ngrid: {vocab: [~, 4000 latin]}", "'grid.vocab[1]': 'latin' is none of 32000 (a number of "
          "tokens), scripts:Latn,Cyrl, corpus:FILE"),
+        ("targets: [onnx]\noutputs: {pack: [web, ios]}", "'outputs.pack[1]': ios runs onnx with text_in: true or gguf, "
+         "this recipe makes onnx"),
         ("targets: [onnx]\noutputs: {pack: [windows]}", "'outputs.pack[0]': input should be 'android', 'ios', 'node', "
          "'python' or 'web', got 'windows'"),
     ],
@@ -163,8 +178,8 @@ def test_a_wrong_setting_names_itself(tmp_path: Path, setting: str, expected: st
 def test_errors_of_file_and_settings_come_together(tmp_path: Path) -> None:
     found = problems(tmp_path, f"{HEAD}targets: [onnx]\nfoo: 1\n", "cut.layer=4", "cut.dim=x")
     assert found == [
-        "4: unknown key 'foo' (known: title, whom, model, cut, vocabulary, precision, targets, static, text_in, "
-        "profiles, evaluation, measure, demands, outputs, grid)",
+        "4: unknown key 'foo' (known: title, whom, model, cut, vocabulary, precision, targets, static, soc, "
+        "text_in, profiles, evaluation, measure, demands, outputs, grid)",
         "--set cut.dim: input should be a valid integer, unable to parse string as an integer, got 'x'",
         "--set cut.layer: unknown key 'cut.layer': did you mean 'cut.layers'?",
     ]
@@ -216,3 +231,11 @@ def test_the_smallest_recipe_takes_every_default(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"{HEAD}targets: [onnx]\n", encoding="utf-8")
     assert load_recipe(str(path)) == Recipe(title="t", whom="w", targets=("onnx",))
+
+
+def test_what_a_pack_runs_is_what_packs_say() -> None:
+    for platform, targets in PACKED.items():
+        kits = find_platform(platform).kits
+        found = [kit.target + ("+text" if kit.target == "onnx" and kit.takes == TEXT else "") for kit in kits]
+        assert tuple(found) == targets
+    assert set(PACKED) == set(PLATFORM_NAMES)

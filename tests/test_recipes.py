@@ -144,7 +144,7 @@ def test_validate_prints_every_error_of_every_file(tmp_path: Path, capsys: pytes
         "browser: valid",
         f"{bad}:4: unknown key 'cut.layer': did you mean 'layers'?",
         f"{worse}:1: missing key 'whom'",
-        f"{worse}:3: 'static' is for targets onnx and openvino, not for gguf: leave one of them out",
+        f"{worse}:3: 'static' is for targets onnx, openvino and qnn, not for gguf: leave one of them out",
     ]
     assert (code, error) == (2, "error: 3 errors in 2 of 3 recipes\n")
     code, text, _ = run(capsys, "recipes", "validate", *NAMES)

@@ -9,7 +9,7 @@ from mlexport.evaluate.beir import BUILTIN
 from mlexport.progress import Progress, Steps
 from mlexport.ran import RunPlan, RunResult, made_files, run_data
 from mlexport.recipes import recipe_yaml
-from mlexport.run import latencies
+from mlexport.run import latencies, outputs
 from mlexport.run.ledger import Ledger, write_whole
 from mlexport.run.planning import require_fresh
 
@@ -36,6 +36,8 @@ def run_recipe(plan: RunPlan, *, force: bool = False, progress: Progress | None 
     estimated = None
     known = {file.name for file in files}
     found = [one for one in latencies.file_latencies(plan.recipe, measured, estimated) if one.file in known]
+    packs = outputs.packs(plan.recipe, artifacts, plan.out, ledger, steps, force=force)
+    page = outputs.page(plan.recipe, plan.out, measured, estimated, steps)
     result = RunResult(
         plan=plan,
         artifacts=tuple(artifacts),
@@ -45,8 +47,8 @@ def run_recipe(plan: RunPlan, *, force: bool = False, progress: Progress | None 
         estimated=estimated,
         latencies=tuple(found),
         checks=check_demands(plan.recipe.demands, files, found),
-        packs=(),
-        report=None,
+        packs=tuple(packs),
+        report=page,
         steps=tuple(steps.done),
     )
     write_whole(plan.out / RECIPE_FILE, recipe_yaml(plan.recipe, f"mlexport run {RECIPE_FILE}"))
