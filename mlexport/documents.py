@@ -140,7 +140,8 @@ def _with(data: dict[str, Any], change: Mapping[str, object]) -> dict[str, Any]:
 
 def _explained(error: ValidationError, lines: Mapping[Place, int]) -> Iterator[tuple[int, str]]:
     for one in error.errors(include_url=False):
-        place = tuple(one["loc"])
+        # Of a key itself, pydantic's place ends so
+        place = tuple(part for part in one["loc"] if part != "[key]")
         line = next((lines[place[:end]] for end in range(len(place), -1, -1) if place[:end] in lines), 1)
         name = _path(place)
         if one["type"] == "extra_forbidden":
@@ -151,9 +152,8 @@ def _explained(error: ValidationError, lines: Mapping[Place, int]) -> Iterator[t
             text = str(one["msg"]).removeprefix("Value error, ")
             # Pydantic's own messages say what was expected; what was found is only short for plain values
             found = one.get("input")
-            shown = (
-                f", got {found!r}" if isinstance(found, str | int | float | bool) and repr(found) not in text else ""
-            )
+            told = one["type"] == "value_error" and repr(found) in text
+            shown = f", got {found!r}" if isinstance(found, str | int | float | bool) and not told else ""
             what = f"'{name}': {text[:1].lower() + text[1:]}{shown}" if name else text
         yield line, what
 

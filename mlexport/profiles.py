@@ -8,15 +8,27 @@ called by that alone (local). A path is a file of the same form, with the unit b
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlexport.documents import read_document
-from mlexport.errors import UsageError
-from mlexport.profile import DeviceProfile, Profile
+from mlexport.errors import ExportError, UsageError
+from mlexport.profile import DeviceProfile, Figure, Profile
 from mlexport.shipped import shipped
 
 _SUFFIXES = (".yaml", ".yml")
+_INTEGERS = ("int8", "int4", "w8a16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedFigure:
+    """A figure of a profile, what it is of, and its unit."""
+
+    name: str
+    unit: str
+    figure: Figure
 
 
 def load_profile(name_or_path: str) -> Profile:
@@ -45,7 +57,8 @@ def all_profiles() -> tuple[Profile, ...]:
 
 def profile_files() -> Mapping[str, Path]:
     """Device -> shipped file."""
-    return {path.stem: path for path in sorted(shipped("device_profiles").glob("*.yaml"))}
+    paths = shipped("device_profiles").glob("*.yaml")
+    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
 
 
 def file_profiles(path: Path) -> tuple[Profile, ...]:
@@ -56,6 +69,49 @@ def file_profiles(path: Path) -> tuple[Profile, ...]:
         Profile(name=path.stem if here else f"{path.stem}-{kind}", device=device, unit=unit)
         for kind, unit in device.units.items()
     )
+
+
+def profile_figures(profile: Profile) -> Iterator[NamedFigure]:
+    """Every figure that the profile's unit has or shares with its device."""
+    unit, memory, limits = profile.unit, profile.device.memory, profile.unit.limits
+    for name, figures in (("effective", unit.effective), ("peak", unit.peak)):
+        for key, figure in figures.items():
+            measure = "TOP/s" if key.rpartition("/")[2] in _INTEGERS else "TFLOP/s"
+            yield NamedFigure(name=f"{name} {key}", unit=measure, figure=figure)
+    single = (
+        ("overhead", "ms", unit.overhead_ms),
+        ("bandwidth reached", "GB/s", unit.bandwidth_gb_s),
+        ("memory bandwidth", "GB/s", memory.bandwidth_gb_s),
+        ("memory", "GB", memory.capacity_gb),
+        ("cache", "MB", unit.cache_mb),
+        ("largest file", "MB", limits.file_mb),
+        ("memory of an app", "MB", limits.memory_mb),
+    )
+    for name, measure, found in single:
+        if found is not None:
+            yield NamedFigure(name=name, unit=measure, figure=found)
+
+
+def copy_profile(name_or_path: str, out: Path, *, force: bool = False) -> tuple[Profile, ...]:
+    """Write a device's file, with its comments, to be edited; the profiles of the copy.
+
+    Raises:
+        UsageError: no such profile, or a name that `--profile` would not take for a path.
+        ExportError: `out` exists and `force` is not given, or cannot be written.
+    """
+    source = _source(name_or_path)
+    if out.suffix not in _SUFFIXES:
+        raise UsageError(f"{out} does not end in .yaml: --profile would not take it for a file")
+    if out.exists() and not force:
+        raise ExportError(f"{out} exists: choose another file, or pass --force to replace it")
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(source.read_bytes())
+        beside.replace(out)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ExportError(f"{out} cannot be written: {error.strerror}") from None
+    return file_profiles(out)
 
 
 def require_estimable(profile: Profile) -> None:
@@ -69,6 +125,18 @@ def require_estimable(profile: Profile) -> None:
             f"profile {profile.name} has no effective throughput, so nothing can be estimated for it: measure with "
             "`mlexport bench`, or add figures under `effective` in a copy (mlexport profiles cp)"
         )
+
+
+def _source(name_or_path: str) -> Path:
+    """The file of a profile or of a device."""
+    path, _ = _as_path(name_or_path)
+    if path is not None:
+        return path
+    files = profile_files()
+    if name_or_path in files:
+        return files[name_or_path]
+    load_profile(name_or_path)
+    return files[name_or_path.rpartition("-")[0]]
 
 
 def _as_path(name_or_path: str) -> tuple[Path | None, str]:
