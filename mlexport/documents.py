@@ -13,6 +13,8 @@ from mlexport.errors import DocumentError
 
 # A profile or a recipe has some hundred lines; anything larger is not one
 _LIMIT_BYTES = 2**20
+_DEEPEST = 20
+_TOO_DEEP = f"nested more than {_DEEPEST} deep"
 
 Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -28,20 +30,14 @@ def read_document(path: Path, model: type[Model], change: Mapping[str, object] |
         DocumentError: no file, no YAML, or keys and values that the model does not know: all of them, a line each.
     """
     text = _text(path)
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise DocumentError(path, [_at(mark.line + 1 if mark else 1, error.problem or "not YAML")]) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise DocumentError(path, [_at(1, " ".join(str(error).split())[:200])]) from None
+    node = _compose(text, path)
     if not isinstance(node, yaml.MappingNode):
         raise DocumentError(path, [_at(1, "expected keys and values at the top")])
     problems: list[tuple[int, str]] = []
     lines: dict[Place, int] = {}
     _walk(node, (), lines, problems, set())
     if not problems:
-        data = _with(_construct(text, path), change or {})
+        data = _with(_construct(node, path), change or {})
         try:
             return model.model_validate(data)
         except ValidationError as error:
@@ -55,16 +51,44 @@ def _text(path: Path) -> str:
             raise DocumentError(path, [_at(1, f"{path.stat().st_size:,} bytes, limit {_LIMIT_BYTES:,}")])
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise DocumentError(path, [f"cannot be read: {error.strerror}"]) from None
+        raise DocumentError(path, [f" cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
-        raise DocumentError(path, ["cannot be read: not UTF-8"]) from None
+        raise DocumentError(path, [" cannot be read: not UTF-8"]) from None
 
 
-def _construct(text: str, path: Path) -> dict[str, Any]:
+def _compose(text: str, path: Path) -> yaml.Node | None:
     try:
-        data = yaml.safe_load(text)
+        # libyaml where PyYAML has it: ten times as fast
+        return yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        pass
+    # Once more without it: what is said about an error should not depend on how PyYAML was built
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        raise DocumentError(path, [_marked(error)]) from None
+    except yaml.YAMLError as error:
+        raise DocumentError(path, [_at(1, " ".join(str(error).split())[:200])]) from None
+    except RecursionError:
+        raise DocumentError(path, [_at(1, _TOO_DEEP)]) from None
+
+
+def _marked(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    what = error.problem or "not YAML"
+    if what.startswith("but ") and error.context:
+        what = f"{error.context}, {what}"
+    return _at(mark.line + 1 if mark else 1, what)
+
+
+def _construct(node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.SafeLoader("").construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        # A tag that is not known
+        raise DocumentError(path, [_marked(error)]) from None
     except (yaml.YAMLError, ValueError, TypeError) as error:
-        # A tag or a date that YAML reads as such, and that is none
+        # A date that YAML reads as such, and that is none
         raise DocumentError(path, [_at(1, " ".join(str(error).split())[:200])]) from None
     assert isinstance(data, dict)
     return data
@@ -76,13 +100,16 @@ def _walk(
     """Note the line of every key and item; find what YAML allows and these files do not."""
     line = node.start_mark.line + 1
     lines.setdefault(place, line)
-    if isinstance(node, yaml.ScalarNode):
+    if len(place) > _DEEPEST:
+        problems.append((line, _TOO_DEEP))
         return
     if id(node) in seen:
         # Anchors can make a small file a large document
         problems.append((line, "anchors and aliases (&name, *name) are not read: write the value out"))
         return
     seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        return
     for key, child in _children(node):
         if isinstance(key, yaml.Node):
             name = key.value if isinstance(key, yaml.ScalarNode) else "?"
@@ -113,7 +140,8 @@ def _with(data: dict[str, Any], change: Mapping[str, object]) -> dict[str, Any]:
 
 def _explained(error: ValidationError, lines: Mapping[Place, int]) -> Iterator[tuple[int, str]]:
     for one in error.errors(include_url=False):
-        place = tuple(one["loc"])
+        # Of a key itself, pydantic's place ends so
+        place = tuple(part for part in one["loc"] if part != "[key]")
         line = next((lines[place[:end]] for end in range(len(place), -1, -1) if place[:end] in lines), 1)
         name = _path(place)
         if one["type"] == "extra_forbidden":
@@ -124,7 +152,8 @@ def _explained(error: ValidationError, lines: Mapping[Place, int]) -> Iterator[t
             text = str(one["msg"]).removeprefix("Value error, ")
             # Pydantic's own messages say what was expected; what was found is only short for plain values
             found = one.get("input")
-            shown = f", got {found!r}" if isinstance(found, str | int | float | bool) and repr(found) not in text else ""
+            told = one["type"] == "value_error" and repr(found) in text
+            shown = f", got {found!r}" if isinstance(found, str | int | float | bool) and not told else ""
             what = f"'{name}': {text[:1].lower() + text[1:]}{shown}" if name else text
         yield line, what
 

@@ -55,9 +55,10 @@ class Engine:
     Attributes:
         runtime, version: such as "onnxruntime", "1.32.0".
         provider: as the runtime names it: "CPUExecutionProvider", "CPU", "cpu".
-        options: provider options.
-        threads: threads it was given.
-        nodes: provider -> nodes of the graph that it took; empty where the runtime does not say.
+        options: provider options, and what it computes in where the runtime says so.
+        threads: threads it was given, shared by all streams; 0 where the runtime does not say.
+        nodes: provider -> nodes of the graph that it took (llama.cpp: layers, the output head one of them); empty
+            where the runtime does not say.
     """
 
     runtime: str

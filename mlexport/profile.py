@@ -8,13 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # Names a unit may have in a file, and its kind
 Kind = Literal["cpu", "gpu", "npu"]
+Precision = Literal["f32", "f16", "bf16", "int8", "int4", "w8a16"]
+RuntimeName = Literal["onnxruntime", "openvino", "llama.cpp", "litert", "coreml", "torch", "qnn"]
+Target = Literal["gguf", "hf", "onnx", "openvino", "qnn"]
+
+
+def _throughput_key(key: str) -> str:
+    """A precision, or RUNTIME/PRECISION."""
+    runtime, slash, precision = key.rpartition("/")
+    if precision not in get_args(Precision) or (slash and runtime not in get_args(RuntimeName)):
+        precisions, runtimes = ", ".join(get_args(Precision)), ", ".join(get_args(RuntimeName))
+        raise ValueError(f"expected a precision ({precisions}) or RUNTIME/PRECISION ({runtimes})")
+    return key
+
+
+ThroughputKey = Annotated[str, AfterValidator(_throughput_key)]
 
 
 class Grade(StrEnum):
@@ -42,6 +57,12 @@ class Figure(_Strict):
     """Lower end, where the source gives a range or several values."""
     high: Positive | None = None
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not (self.low or self.value) <= self.value <= (self.high or self.value):
+            raise ValueError(f"low {self.low}, value {self.value} and high {self.high} are not in this order")
+        return self
+
 
 class Throughput(Figure):
     """TFLOP/s, or TOP/s of integers; a multiply-add counts two."""
@@ -53,16 +74,16 @@ class Throughput(Figure):
 class Runtime(_Strict):
     """A runtime that runs on the unit, and what it takes."""
 
-    name: Literal["onnxruntime", "openvino", "llama.cpp", "litert", "coreml", "torch", "qnn"]
+    name: RuntimeName
     provider: str | None = None
     """ONNX Runtime's provider, OpenVINO's device, llama.cpp's or torch's back end."""
     options: Mapping[str, str] = {}
     """Provider options as the runtime takes them."""
-    targets: tuple[str, ...]
+    targets: tuple[Target, ...]
     """Targets of `mlexport slice` that it runs; empty where the runtime takes none of them yet."""
-    precisions: tuple[str, ...]
+    precisions: tuple[Precision, ...]
     """Compute precisions: keys of `effective`."""
-    source: str
+    source: Annotated[str, Field(min_length=3)]
     """Who says that the runtime runs there with these precisions."""
     grade: Grade
 
@@ -89,10 +110,10 @@ class Unit(_Strict):
     """Threads that measurements on it use; CPUs alone."""
     operators: Literal["any", "openvino-npu", "qnn-htp"] = "any"
     """Which list of operators a graph must keep to."""
-    runtimes: tuple[Runtime, ...]
-    peak: Mapping[str, Figure] = {}
+    runtimes: Annotated[tuple[Runtime, ...], Field(min_length=1)]
+    peak: Mapping[Precision, Figure] = {}
     """Precision -> TFLOP/s or TOP/s as the maker gives them."""
-    effective: Mapping[str, Throughput] = {}
+    effective: Mapping[ThroughputKey, Throughput] = {}
     """Precision (f32, f16, bf16, int8, int4, w8a16), or RUNTIME/PRECISION -> what models reach."""
     bandwidth_gb_s: Figure | None = None
     """What models reach of the memory's bandwidth, GB/s; the device's peak where it is absent."""
@@ -121,6 +142,13 @@ class DeviceProfile(_Strict):
     memory: Memory = Memory()
     units: Annotated[Mapping[Kind, Unit], Field(min_length=1)]
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _kinds(self) -> Self:
+        for name, unit in self.units.items():
+            if unit.kind != name:
+                raise ValueError(f"'units.{name}' is of kind {unit.kind}")
+        return self
 
 
 class Profile(_Strict):

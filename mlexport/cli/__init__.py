@@ -2,6 +2,7 @@
 
 from mlexport.cli import make as make  # registers its commands, as the next lines do
 from mlexport.cli import measure as measure
+from mlexport.cli import profiles as profiles
 from mlexport.cli import use as use
 from mlexport.cli import weigh as weigh
 from mlexport.cli.app import app as app

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mlexport.errors import missing_extra
+from mlexport.latency import Engine
 from mlexport.model import TextFacts
 from mlexport.runtime.batches import BATCH
-from mlexport.runtime.openvino import OUTPUT, compiled_model
+from mlexport.runtime.openvino import OUTPUT, compiled_engine, compiled_model
+from mlexport.runtime.settings import DEFAULT, Call, Settings
 from mlexport.tensors import Float32
 
 
 class OpenVinoTextEmbedder:
     """An IR with the tokenizer inside; nothing else of the folder is read."""
 
-    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int) -> None:
+    def __init__(
+        self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT
+    ) -> None:
         try:
             # Every Core made from here on knows its operators
             import openvino_tokenizers  # noqa: F401, PLC0415
         except ImportError:
             raise missing_extra("openvino-tokenizers", "text", "a model that takes strings") from None
-        self.dim = dim
-        self.compiled = compiled_model(folder / model_file)
+        self.dim, self.settings = dim, settings
+        self.path = folder / model_file
+        self.compiled = compiled_model(self.path, settings)
+
+    @property
+    def fixed_shape(self) -> None:
+        """An IR with its tokenizer takes texts of any length."""
+        return None
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids as the file itself makes them."""
@@ -39,6 +49,15 @@ class OpenVinoTextEmbedder:
             part = order[start : start + BATCH]
             vectors[part] = self.compiled({"text": [texts[place] for place in part]})[OUTPUT]
         return vectors
+
+    def stream(self, *, batch: int, tokens: int) -> Callable[[Sequence[str]], Call]:
+        """An inference request of its own: one that is shared waits for the call before."""
+        request = self.compiled.create_infer_request()
+        return lambda texts: lambda: np.array(request.infer({"text": list(texts)})[OUTPUT], dtype=np.float32)
+
+    def engine(self) -> Engine:
+        """OpenVINO, its device, and the nodes that each device took, those of the tokenizer among them."""
+        return compiled_engine(self.compiled, self.path, self.settings)
 
     def close(self) -> None:
         """Release the compiled model."""
