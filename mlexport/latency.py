@@ -7,13 +7,14 @@ milliseconds where it was estimated: an estimate has no more digits than that.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from mlexport.decode import decode
-from mlexport.errors import UsageError
+from mlexport.errors import ExportError, UsageError
 
 FORMAT_VERSION = 1
 MEASURED, ESTIMATED = "measured", "estimated"
@@ -228,7 +229,41 @@ class EstimateResult:
 
 def latency_json(result: BenchResult | EstimateResult) -> str:
     """The text of a result file."""
-    return json.dumps(asdict(result), ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(latency_data(result), ensure_ascii=False, indent=1) + "\n"
+
+
+def latency_data(result: BenchResult | EstimateResult) -> dict[str, object]:
+    """The same as plain data."""
+    return asdict(result)
+
+
+def check_latency_file(path: Path, *, force: bool) -> None:
+    """Refuse an output file before anything is measured for it.
+
+    Raises:
+        ExportError: it exists and `force` is not given, or its folder does not exist.
+    """
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.absolute().parent}"
+        raise ExportError(f"{path} {what}. Choose another --out")
+    if path.exists() and not force:
+        raise ExportError(f"{path} exists: choose another --out, or pass --force to replace it")
+
+
+def write_latency(result: BenchResult | EstimateResult, path: Path) -> None:
+    """Write a result file, whole or not at all.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(latency_json(result), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror}. Choose another --out") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_latency(path: Path) -> BenchResult | EstimateResult:

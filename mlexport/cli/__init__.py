@@ -1,5 +1,6 @@
 """The command line: parse, call the library, print. Nothing heavy is imported before a command runs."""
 
+from mlexport.cli import estimate as estimate
 from mlexport.cli import make as make  # registers its commands, as the next lines do
 from mlexport.cli import measure as measure
 from mlexport.cli import profiles as profiles

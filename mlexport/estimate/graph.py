@@ -96,7 +96,7 @@ class _Counter:
         elif node.kind in _ATTENTION:
             self._attention(node, inputs)
         elif node.kind == "Gather" and inputs[0].weights and prod(inputs[1].shape or ()) == self.batch * self.tokens:
-            self._looked_up(inputs[0].weights)
+            self._looked_up(inputs[0])
 
     def _matrix(self, node: Node, inputs: Sequence[Value], name: str) -> None:
         shape = inputs[1].shape
@@ -160,10 +160,11 @@ class _Counter:
         rows = Rows.TOKEN if queries == self.tokens else Rows.TEXT
         self.attentions.append(Attention(queries=rows, heads=heads, head_dim=width))
 
-    def _looked_up(self, names: frozenset[str]) -> None:
-        """A table, or the scales beside one."""
-        base = max(names, key=lambda name: self.graph.stored[name].bytes).removesuffix(_SCALE)
-        if base in self.graph.stored:
+    def _looked_up(self, data: Value) -> None:
+        """A table, or the scales beside one; not what is computed from constants, such as angles."""
+        name = max(data.weights or (), key=lambda name: self.graph.stored[name].bytes)
+        base = name.removesuffix(_SCALE)
+        if base in self.graph.stored and prod(data.shape or ()) == prod(self.graph.stored[name].shape):
             self.tables.append(base)
 
     def _lookup(self, name: str, width: int) -> Lookup:

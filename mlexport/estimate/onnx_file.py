@@ -41,7 +41,7 @@ def onnx_work(path: Path) -> Work:
         MissingExtraError: onnx is not installed.
     """
     model = _light_model(path)
-    operators = [node.op_type for node in model.graph.node]
+    operators = [f"{node.domain}.{node.op_type}".lstrip(".") for node in model.graph.node]
     return work_of(_graph(model), operators, str(path))
 
 

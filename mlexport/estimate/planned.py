@@ -48,8 +48,8 @@ def planned_work(sub: SubModel, target: Target, rows: Sequence[TensorPlan], oper
 def planned_operators(sub: SubModel, target: Target, rows: Sequence[TensorPlan]) -> tuple[str, ...]:
     """Kinds of nodes of the graph that would be written; none for formats without a graph.
 
-    The graph is built, its tensors are not read. An IR is made from it by OpenVINO's front end, which keeps the
-    operators' kinds but for their names.
+    The graph is built, its tensors are not read. Which operators OpenVINO's front end makes of it for an IR is not
+    known before it is written.
 
     Raises:
         MissingExtraError: onnx-ir is not installed.
@@ -59,7 +59,7 @@ def planned_operators(sub: SubModel, target: Target, rows: Sequence[TensorPlan])
     from mlexport.export.onnx import embedder_graph  # noqa: PLC0415
 
     graph = embedder_graph(sub, {row.name: row.scheme for row in rows})
-    return tuple(sorted({node.op_type for node in graph.build({}).graph}))
+    return tuple(sorted({f"{node.domain}.{node.op_type}".lstrip(".") for node in graph.build({}).graph}))
 
 
 def _rows(name: str, layers: int, target: Target) -> Rows:

@@ -127,16 +127,19 @@ class Pass:
 
 
 def passes(target: Target, tokens: int, batch: int) -> tuple[Pass, ...]:
-    """How a runtime takes `batch` texts of `tokens` tokens: all at once, or llama.cpp's micro-batches text by text."""
+    """How a runtime takes `batch` texts of `tokens` tokens: all at once, or in llama.cpp's micro-batches."""
     if target is not Target.GGUF:
-        return (Pass(texts=1 * batch, rows=tokens, keys=tokens, last=True),)
-    context = max(LLAMA_CONTEXT, 1 << (tokens - 1).bit_length())
+        return (Pass(texts=batch, rows=tokens, keys=tokens, last=True),)
+    context = -(-max(tokens, LLAMA_CONTEXT) // LLAMA_KEYS) * LLAMA_KEYS
+    together = max(1, LLAMA_ROWS // tokens)
     found = []
-    for start in range(0, tokens, LLAMA_ROWS):
-        stop = min(start + LLAMA_ROWS, tokens)
-        keys = min(context, -(-stop // LLAMA_KEYS) * LLAMA_KEYS)
-        found.append(Pass(texts=1, rows=stop - start, keys=keys, last=stop == tokens))
-    return tuple(found) * batch
+    for first in range(0, batch, together):
+        texts = min(together, batch - first)
+        for start in range(0, tokens, LLAMA_ROWS):
+            stop = min(start + LLAMA_ROWS, tokens)
+            keys = min(context, -(-stop // LLAMA_KEYS) * LLAMA_KEYS)
+            found.append(Pass(texts=texts, rows=stop - start, keys=keys, last=stop == tokens))
+    return tuple(found)
 
 
 def product_operations(product: Product, one: Pass) -> int:

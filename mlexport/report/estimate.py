@@ -1,0 +1,93 @@
+"""Estimates for people: a table of ranges, what binds, and how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mlexport.latency import Estimated, EstimateResult
+from mlexport.profile import Grade
+from mlexport.report.console import heading, line, megabytes
+
+_GRADES = [grade.value for grade in Grade]
+_WORDS = {
+    Grade.ASSUMED: "a guess: some figure was assumed, and nothing compares it with a measurement",
+    Grade.DERIVED: "from figures that were worked out of published ones",
+    Grade.THIRD_PARTY: "from figures that a third party gives",
+    Grade.PUBLISHED: "from figures that the maker publishes",
+    Grade.MEASURED: "from figures measured on the device itself",
+}
+
+
+def show_estimates(console: Console, result: EstimateResult, out: Path | None) -> None:
+    """A table a profile, what each rests on, and the limits that are passed."""
+    sizes = {subject.name: subject.bytes for subject in result.subjects}
+    for profile in dict.fromkeys(one.profile for one in result.estimates):
+        estimates = [one for one in result.estimates if one.profile == profile]
+        heading(console, f"{profile}: estimated, not measured")
+        known = [one for one in estimates if one.refused is None]
+        if known:
+            console.print(_table(known, sizes))
+        for name, text in dict.fromkeys(_remarks(estimates)):
+            line(console, name, text, style="yellow" if name in ("refused", "warning") else "")
+    for sentence in result.method[-2:] if any(one.refused is None for one in result.estimates) else ():
+        line(console, "check", sentence.removeprefix("checked "))
+    if out is not None:
+        line(console, "written", str(out))
+
+
+def weakest(estimate: Estimated) -> str:
+    """The grade of its most uncertain figure."""
+    return max((figure.grade for figure in estimate.figures), key=_GRADES.index)
+
+
+def binding(estimate: Estimated) -> str:
+    """The parts that take most of the time, and what binds each."""
+    total = sum(part.ms for part in estimate.parts) or 1.0
+    largest = sorted(estimate.parts, key=lambda part: -part.ms)
+    kept = [part for number, part in enumerate(largest) if number == 0 or part.ms > 0.15 * total]
+    return ", ".join(f"{part.name} {part.ms / total:.0%} ({part.bound})" for part in kept)
+
+
+def milliseconds(value: float) -> str:
+    """Two digits that mean something: an estimate has no more."""
+    if value >= 100:
+        return f"{round(value, -1):,.0f}"
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _table(estimates: Sequence[Estimated], sizes: dict[str, int]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("model", "runtime"):
+        table.add_column(name, overflow="fold")
+    several = any(one.batch != 1 for one in estimates)
+    for name in ("tokens", *(["batch"] if several else []), "estimated ms", "range", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("most of the time", overflow="fold")
+    before = ""
+    for one in estimates:
+        assert one.ms is not None and one.low_ms is not None and one.high_ms is not None
+        assert one.memory_bytes is not None
+        shown = f"{one.subject} ({megabytes(sizes[one.subject])})" if one.subject != before else ""
+        runtime = one.runtime if one.subject != before else ""
+        before = one.subject
+        span = f"{milliseconds(one.low_ms)}–{milliseconds(one.high_ms)}"
+        cells = [str(one.tokens), *([str(one.batch)] if several else []), milliseconds(one.ms), span]
+        table.add_row(shown, runtime, *cells, megabytes(one.memory_bytes), binding(one))
+    return table
+
+
+def _remarks(estimates: Sequence[Estimated]) -> Iterator[tuple[str, str]]:
+    for one in estimates:
+        if one.refused is not None:
+            yield "refused", f"{one.subject}: {one.refused}"
+            continue
+        grade = weakest(one)
+        figures = ", ".join(dict.fromkeys(figure.name for figure in one.figures if figure.grade == grade))
+        held = "" if one.coverage is None else f"; {one.coverage:.0%} of checked cases fell into such a range"
+        yield "weakest", f"{grade} ({figures}): {_WORDS[Grade(grade)]}{held}"
+        for sentence in one.warnings:
+            yield "warning", sentence
