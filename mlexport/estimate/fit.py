@@ -26,7 +26,8 @@ PRODUCT, ATTENTION, BETWEEN, STEP, CALL = "product", "attention", "between", "st
 _ROUNDS = 20_000
 _ENOUGH = 1e-10
 # Weight of "as fast as with the next number of rows" beside a measured time: decides only what no model shows
-_SMOOTH = 0.02
+_SMOOTH = 0.05
+_BELIEVED = 4.0
 _TERA, _GIGA = 1e12, 1e9
 
 
@@ -73,7 +74,7 @@ def fit(measured: Sequence[Measured]) -> Fitted:
     predicted = matrix @ np.array([found[key] for key in keys])
     return Fitted(
         schemes=_rates(found),
-        attention={rows: _rate(time) for (kind, _, rows), time in found.items() if kind == ATTENTION},
+        attention=_capped({rows: _rate(time) for (kind, _, rows), time in found.items() if kind == ATTENTION}),
         between=_rate(found[BETWEEN, "", 0]),
         step=found[STEP, "", 0],
         call=found[CALL, "", 0],
@@ -115,12 +116,18 @@ def _smooth_rows(keys: Sequence[Key], rows: NDArray[np.float64]) -> NDArray[np.f
     return np.array(found).reshape(-1, len(keys))
 
 
+def _capped(rates: Mapping[int, float]) -> dict[int, float]:
+    """A time that was lost among the others makes no rate beyond belief."""
+    most = _BELIEVED * float(np.median(list(rates.values())))
+    return {rows: min(rate, most) for rows, rate in rates.items()}
+
+
 def _rates(found: Mapping[Key, float]) -> dict[str, dict[int, float]]:
     schemes: dict[str, dict[int, float]] = {}
     for (kind, scheme, rows), time in found.items():
         if kind == PRODUCT:
             schemes.setdefault(scheme, {})[rows] = _rate(time)
-    return schemes
+    return {scheme: _capped(rates) for scheme, rates in schemes.items()}
 
 
 def _rate(time: float) -> float:

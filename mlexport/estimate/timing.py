@@ -15,12 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
-
-import numpy as np
 
 from mlexport import runtime
 from mlexport.artifact import read_artifact
@@ -30,12 +27,9 @@ from mlexport.spec import SubModelSpec, parse_target
 # One token in every vocabulary that has English words; which one it is changes no time
 _WORD = " the"
 _FAILED = 3
-# One thread for each product of numpy's; no runtime here reads these
-_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 # Share of the processor that others may take while a sample is kept
 DISTURBED = 0.04
 _WAIT_SECONDS = 0.2
-_REFERENCE_SIZE, _REFERENCE_RUNS = 512, 3
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _STAT = Path("/proc/stat")
 
@@ -52,7 +46,6 @@ class Timed:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {name: "1" for name in _BLAS_THREADS},
         )
         self._answer()
 
@@ -66,15 +59,10 @@ class Timed:
         others = _busy_ticks() - _ticks(self.child.pid) - before
         return tuple(int(one) for one in found), max(0.0, others / _TICKS) / (seconds * (os.cpu_count() or 1))
 
-    def reference_ns(self) -> int:
-        """Time of a fixed product on every core: what the processor is worth just now."""
-        self._write({"reference": True})
-        return int(self._answer()["reference_ns"])
-
     def undisturbed(self, tokens: int, seconds: float, tries: int = 6) -> tuple[tuple[int, ...], float]:
         """Samples for about so long, again where other processes took more than a little; those least disturbed."""
         [first], _ = self.samples(tokens, 1)
-        calls = max(2, min(50, round(seconds * 1e9 / first)))
+        calls = max(1, min(50, round(seconds * 1e9 / first)))
         best: tuple[tuple[int, ...], float] = ((), 1.0)
         for number in range(tries):
             found = self.samples(tokens, calls)
@@ -84,8 +72,8 @@ class Timed:
             time.sleep(_WAIT_SECONDS * (number + 1))
         return best
 
-    def resident_bytes(self) -> int:
-        """What the process holds now, at most since its start."""
+    def peak_bytes(self) -> int:
+        """What the process held at most since its start."""
         self._write({"memory": True})
         return int(self._answer()["peak_bytes"])
 
@@ -148,20 +136,6 @@ def _caller(folder: Path, variant: str) -> Callable[[int], int]:
     return call
 
 
-def _reference() -> Callable[[], int]:
-    """A product of numpy's, one on each core at the same time, each on one thread; its nanoseconds."""
-    cores = os.cpu_count() or 1
-    left = np.ones((_REFERENCE_SIZE, _REFERENCE_SIZE), dtype=np.float32)
-    pool = ThreadPoolExecutor(cores)
-
-    def run() -> int:
-        start = time.perf_counter_ns()
-        list(pool.map(lambda _: left @ left, range(cores)))
-        return time.perf_counter_ns() - start
-
-    return run
-
-
 def _text(embedder: runtime.Embedder, tokens: int) -> str:
     """A text of so many tokens, its end token among them."""
     text = _WORD * (tokens - 1)
@@ -172,15 +146,13 @@ def _text(embedder: runtime.Embedder, tokens: int) -> str:
 
 
 def _serve(folder: Path, variant: str) -> None:
-    call, reference = _caller(folder, variant), _reference()
+    call = _caller(folder, variant)
     _say({"ready": True})
     for line in sys.stdin:
         asked = json.loads(line)
         if asked is None:
             return
-        if "reference" in asked:
-            _say({"reference_ns": min(reference() for _ in range(_REFERENCE_RUNS))})
-        elif "memory" in asked:
+        if "memory" in asked:
             _say({"peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss})
         else:
             _say({"samples_ns": [call(asked["tokens"]) for _ in range(asked["calls"])]})
