@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from mlexport.decode import decode
 from mlexport.errors import ArtifactError
-from mlexport.facts import AutoFacts, CalibrationFacts, TableError
+from mlexport.facts import AutoFacts, CalibrationFacts, CompiledFacts, DeviceCheck, TableError
 from mlexport.kept import SplitChange, VocabularyReport
 from mlexport.model import TextFacts
 from mlexport.retained import RetentionReport, StoredVectors
@@ -96,14 +96,15 @@ class Variant:
     Attributes:
         precision: the format's own name.
         table_precision: as asked for; None where the precision decides the table's scheme, which the plan shows.
-        takes: "ids" (token ids and mask; GGUF: what llama.cpp makes of a text), or "text" (strings, the tokenizer
-            inside).
+        takes: "ids" (with a mask; GGUF: what llama.cpp makes of a text), or "text" (the tokenizer inside).
         model_file: what a runtime opens, relative to the folder; "." for hf.
         sizes: `layers`, `dim`, `table_parameters`, `body_parameters`, `table_bytes`, `body_bytes`.
         table_error: what quantising cost the token table; None where it is exact, or was not verified.
         retention: what it keeps of the full model; None without `--eval`.
-        calibration: what its matrices were rounded on; None where each number was rounded by itself.
+        calibration: what it was rounded on; None where each number was rounded by itself.
         auto: how its mixture of precisions was chosen; None for a precision that was named.
+        compiled: with what it was compiled, and for which chip; None for files that a runtime compiles.
+        device: its operators against a device profile, if asked for.
     """
 
     precision: str
@@ -117,6 +118,8 @@ class Variant:
     retention: RetentionReport | None
     calibration: CalibrationFacts | None = None
     auto: AutoFacts | None = None
+    compiled: CompiledFacts | None = None
+    device: DeviceCheck | None = None
 
     @property
     def name(self) -> str:
@@ -169,14 +172,17 @@ class Manifest:
         for variant in self.variants:
             if variant.name == name:
                 return variant
-        raise ArtifactError(
-            f"this artifact has no variant '{name}': choose from {', '.join(v.name for v in self.variants)}"
-        )
+        names = ", ".join(variant.name for variant in self.variants)
+        raise ArtifactError(f"this artifact has no variant '{name}': choose from {names}")
+
+    def shipped(self, variant: Variant) -> tuple[FileEntry, ...]:
+        """A variant's files and those that belong to no other one: what a user of it ships."""
+        others = {_stem(other.model_file) for other in self.variants} - {_stem(variant.model_file)}
+        return tuple(entry for entry in self.files if _stem(entry.path) not in others)
 
     def shipped_bytes(self, variant: Variant) -> int:
-        """Bytes of a variant's files and of those that belong to no other one: what a user of it ships."""
-        others = {_stem(other.model_file) for other in self.variants} - {_stem(variant.model_file)}
-        return sum(entry.bytes for entry in self.files if _stem(entry.path) not in others)
+        """Bytes of those files."""
+        return sum(entry.bytes for entry in self.shipped(variant))
 
 
 def _stem(path: str) -> str:
@@ -215,8 +221,7 @@ def read_artifact(folder: Path) -> Artifact:
     """Read the manifest of `folder` and compare it with what lies there: names and sizes, not yet the contents.
 
     Raises:
-        ArtifactError: no manifest, a manifest of another version or form, or a file that is missing,
-            of another size, or outside the folder.
+        ArtifactError: no manifest, one of another version or form, or a file missing, of another size, or outside.
     """
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -251,10 +256,8 @@ def verify_files(artifact: Artifact, advance: Callable[[int], None] = lambda _: 
     for entry in artifact.manifest.files:
         found = sha256(artifact.folder / entry.path)
         if found != entry.sha256:
-            raise ArtifactError(
-                f"{artifact.folder / entry.path} changed since it was written: sha256 {found[:12]}…, "
-                f"the manifest says {entry.sha256[:12]}…. Make the artifact again"
-            )
+            said = f"sha256 {found[:12]}…, the manifest says {entry.sha256[:12]}…. Make the artifact again"
+            raise ArtifactError(f"{artifact.folder / entry.path} changed since it was written: {said}")
         advance(entry.bytes)
 
 
@@ -294,6 +297,5 @@ def _check_file(folder: Path, entry: FileEntry) -> None:
         raise ArtifactError(f"{folder / path} is missing: the artifact is incomplete. Make it again")
     size = (folder / path).stat().st_size
     if size != entry.bytes:
-        raise ArtifactError(
-            f"{folder / path} has {size} bytes, the manifest says {entry.bytes}. Make the artifact again"
-        )
+        said = f"the manifest says {entry.bytes}. Make the artifact again"
+        raise ArtifactError(f"{folder / path} has {size} bytes, {said}")

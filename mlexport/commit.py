@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mlexport.artifact import MANIFEST, Artifact, FileEntry, Manifest, is_artifact, manifest_json, sha256
+from mlexport.artifact import MANIFEST, Artifact, FileEntry, Manifest, manifest_json, sha256
 from mlexport.errors import ExportError, UsageError
 
 # No block left, over quota, over the limit of one file
@@ -27,9 +27,20 @@ _LOCKED = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 _FULL_TEXT = ("no space left on device", "os error 28", "disk quota exceeded", "file too large")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a folder is, in words with "a" or "an", and the file that says so."""
+
+    noun: str
+    manifest: str
+
+
+ARTIFACT = Kind(noun="an artifact", manifest=MANIFEST)
+
+
 @dataclass(kw_only=True, slots=True)
 class Build:
-    """An artifact on its way: write into `folder`, then call `commit` once.
+    """A folder on its way: write into `folder`, then call `commit` (of an artifact) or `seal` once.
 
     Attributes:
         folder: empty temporary folder beside the target.
@@ -49,25 +60,33 @@ class Build:
         Args:
             manifest: complete but for `files`, which is filled in here.
         """
+        complete = replace(manifest, files=self.entries())
+        self.seal(MANIFEST, manifest_json(complete))
+        return Artifact(folder=self.target, manifest=complete)
+
+    def entries(self) -> tuple[FileEntry, ...]:
+        """The files written so far, synced and hashed."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        entries = tuple(_entry(path, self.folder) for path in files)
-        complete = replace(manifest, files=entries)
-        path = self.folder / MANIFEST
-        path.write_text(manifest_json(complete), encoding="utf-8")
+        return tuple(_entry(path, self.folder) for path in files)
+
+    def seal(self, name: str, manifest: str) -> None:
+        """Write the manifest's text last, and put the folder in the target's place."""
+        path = self.folder / name
+        path.write_text(manifest, encoding="utf-8")
         _sync(path)
         _swap_in(self.folder, self.place)
         self.committed = True
-        return Artifact(folder=self.target, manifest=complete)
 
 
 @contextmanager
-def building(target: Path, *, needed_bytes: int, force: bool = False) -> Iterator[Build]:
+def building(target: Path, *, needed_bytes: int, force: bool = False, kind: Kind = ARTIFACT) -> Iterator[Build]:
     """A temporary folder that becomes `target` by `Build.commit`, and is removed however else the block ends.
 
     Args:
         target: folder of the artifact; it may exist if it is empty, or is an artifact and `force` is given.
         needed_bytes: bytes the artifact takes, for the message when the disk runs full.
         force: replace an existing artifact, which stays in place until the new one is complete.
+        kind: what the folder will be; only that kind is replaced.
 
     Raises:
         UsageError: `target` has no name of its own, such as "/".
@@ -77,11 +96,11 @@ def building(target: Path, *, needed_bytes: int, force: bool = False) -> Iterato
     try:
         place = target.resolve()
         if not place.name:
-            raise UsageError(f"'{target}' cannot hold an artifact: give --out a folder's name")
+            raise UsageError(f"'{target}' cannot hold {kind.noun}: give --out a folder's name")
         _make_parents(place.parent, made)
         with _lock(place):
             _recover(place)
-            check_target(target, force=force)
+            check_target(target, force=force, kind=kind)
             yield from _build(target, place)
     except OSError as error:
         raise _explain(error, target, needed_bytes) from error
@@ -96,8 +115,8 @@ def building(target: Path, *, needed_bytes: int, force: bool = False) -> Iterato
                 folder.rmdir()
 
 
-def check_target(target: Path, *, force: bool) -> None:
-    """Refuse a target that holds something, unless it is an artifact and `force` is given.
+def check_target(target: Path, *, force: bool, kind: Kind = ARTIFACT) -> None:
+    """Refuse a target that holds something, unless it is of that kind and `force` is given.
 
     Raises:
         ExportError: it exists.
@@ -108,8 +127,8 @@ def check_target(target: Path, *, force: bool) -> None:
         raise ExportError(f"{target} exists and is a file: choose another --out")
     if not any(target.iterdir()):
         return
-    if not is_artifact(target):
-        raise ExportError(f"{target} exists and is not an artifact: choose another --out, or empty it yourself")
+    if not (target / kind.manifest).is_file():
+        raise ExportError(f"{target} exists and is not {kind.noun}: choose another --out, or empty it yourself")
     if not force:
         raise ExportError(f"{target} exists: choose another --out, or pass --force to replace it")
 

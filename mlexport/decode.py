@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 def decode(hint: Any, value: object, where: str) -> object:
-    """The value as the annotation `hint` says, strictly: no key unknown or missing, no type converted.
+    """The value as the annotation `hint` says, strictly: no key unknown, none missing, no type converted.
+
+    A key that came later has a default, which stands for it in what was written before.
 
     `where` is the path inside the manifest. Raises ValueError with a line that names it.
     """
@@ -38,9 +40,10 @@ def _fields(cls: Any, value: object, where: str) -> object:
         raise ValueError(f"'{where}' is {type(value).__name__}, expected object")
     names = [field.name for field in fields(cls)]
     unknown = sorted(set(value) - set(names))
-    missing = [name for name in names if name not in value]
+    needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in needed if name not in value]
     if unknown or missing:
         wrong = f"unknown key '{prefix}{unknown[0]}'" if unknown else f"missing key '{prefix}{missing[0]}'"
         raise ValueError(f"{wrong}: not written by this version of mlexport")
     hints = get_type_hints(cls)
-    return cls(**{name: decode(hints[name], value[name], f"{prefix}{name}") for name in names})
+    return cls(**{name: decode(hints[name], value[name], f"{prefix}{name}") for name in names if name in value})

@@ -70,3 +70,59 @@ class TableError:
     mean: float
     max: float
     worst_token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """What numbers lie between; zero is in it."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledFacts:
+    """What a context binary was compiled with, and for.
+
+    Attributes:
+        soc, chip: Qualcomm's part number, and the name it is sold under.
+        soc_model, htp_arch: the compiler's options of these names.
+        batch, tokens: the only shape it takes.
+        sdk: version of Qualcomm's compiler.
+        provider, runtime: distributions and versions that called it.
+        nodes: operators of the graph, all of them taken by the compiler.
+        ran: what gave the vectors that were verified: "simulator" or "device".
+    """
+
+    soc: str
+    chip: str
+    soc_model: int
+    htp_arch: int
+    batch: int
+    tokens: int
+    sdk: str
+    provider: str
+    runtime: str
+    nodes: int
+    ran: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceCheck:
+    """An artifact against a device profile, operator by operator.
+
+    Attributes:
+        profile: its name.
+        method: who was asked: "query" (the device's own compiler) or "list" (the documented operators).
+        source: the compiler with its version, or where the list was read.
+        operators: kinds of operators in the graph, all of them taken.
+        nodes: how many they are.
+        not_asked: why the device's own compiler was not; None where it was.
+    """
+
+    profile: str
+    method: str
+    source: str
+    operators: tuple[str, ...]
+    nodes: int
+    not_asked: str | None

@@ -26,6 +26,12 @@ FILES = (
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
     "1_Pooling/*",
+    # Its licence, which goes along
+    "README.md",
+    "LICENSE*",
+    "LICENCE*",
+    "NOTICE*",
+    "COPYING*",
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -79,16 +79,18 @@ class Run:
         tokens: of each text, the end token included.
         batch: texts in a call.
         streams: calls at the same time, each from a thread of its own.
-        load_ns: opening the model, without importing the runtime.
+        load_ns: opening the model, without importing the runtime; this and other times, and memory, are None where
+            another project's runner measured and does not say.
         first_call_ns: of the model, on ids.
         warm_calls: further calls that were not kept.
-        samples_ns: of the model on ids, in the order they were taken.
+        samples_ns: of the model on ids, in the order they were taken; empty where such a runner keeps none.
         tokenise_ns: of the same texts, in the same order; empty where the runtime does not tokenise apart.
         end_to_end_ns: text to vector, taken apart from the others.
         wall_ns, cpu_ns: around all samples: time on the clock, and of the process on all cores.
         resident_bytes, peak_bytes: of the process after the samples, and at most (load included).
         round_ends: index of `samples_ns` at which each round of an interleaved run ended.
         noise: what makes it hard to trust, a sentence each; empty for a quiet run.
+        summary_ns: "median", "mean", "least", "most" of calls, where the runner gives these and no samples.
     """
 
     subject: str
@@ -96,18 +98,19 @@ class Run:
     tokens: int
     batch: int
     streams: int
-    load_ns: int
-    first_call_ns: int
+    load_ns: int | None
+    first_call_ns: int | None
     warm_calls: int
     samples_ns: tuple[int, ...]
     tokenise_ns: tuple[int, ...]
     end_to_end_ns: tuple[int, ...]
-    wall_ns: int
-    cpu_ns: int
-    resident_bytes: int
-    peak_bytes: int
+    wall_ns: int | None
+    cpu_ns: int | None
+    resident_bytes: int | None
+    peak_bytes: int | None
     round_ends: tuple[int, ...]
     noise: tuple[str, ...]
+    summary_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

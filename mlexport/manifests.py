@@ -7,7 +7,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 
 from mlexport.artifact import FORMAT_VERSION, Manifest, Variant, VerifyReport
-from mlexport.facts import TableError
+from mlexport.facts import CompiledFacts, DeviceCheck, TableError
 from mlexport.results import SlicePlan
 from mlexport.retained import RetentionReport
 
@@ -18,12 +18,16 @@ def variants_of(
     reports: Sequence[VerifyReport],
     errors: Mapping[str, TableError | None],
     kept: Mapping[str, RetentionReport],
+    *,
+    compiled: Mapping[str, CompiledFacts],
+    devices: Mapping[str, DeviceCheck],
 ) -> tuple[Variant, ...]:
     """The manifest's variants.
 
     Args:
         files, reports: one for each of the plan's variants.
         errors, kept: by precision; a file that takes text has those of the one that takes ids.
+        compiled, devices: by model file.
     """
     return tuple(
         Variant(
@@ -38,6 +42,8 @@ def variants_of(
             retention=kept.get(variant.precision),
             calibration=variant.calibration,
             auto=variant.auto,
+            compiled=compiled.get(model_file),
+            device=devices.get(model_file),
         )
         for variant, model_file, report in zip(plan.variants, files, reports, strict=True)
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlexport.facts import Range
 from mlexport.kept import KeptTokens
+from mlexport.npu import Chip
 from mlexport.retained import FLOAT_VECTORS, StoredVectors
 from mlexport.spec import SubModelSpec
 from mlexport.tensors import LazyTensor
@@ -113,6 +115,8 @@ class SubModel:
         tokenizer: reads tokenizer.json, as the tokens kept leave it.
         shape: fixed (batch, tokens) of an artifact for accelerators; None where any will do.
         stored: how vectors are stored; a graph gives them in that form too.
+        chip: what a compiled artifact is compiled for; None where nothing is compiled.
+        ranges: a matrix with quantised activations -> the ranges of its input and its product, from calibration text.
         untrained: one sentence for each axis whose cut was not trained; empty if all were.
         notes: decisions worth printing, such as "rank 64 by SVD: this checkpoint has no U and V".
     """
@@ -129,3 +133,5 @@ class SubModel:
     untrained: tuple[str, ...]
     notes: tuple[str, ...]
     stored: StoredVectors = FLOAT_VECTORS
+    chip: Chip | None = None
+    ranges: Mapping[str, tuple[Range, Range]] = field(default_factory=dict)

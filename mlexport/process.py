@@ -1,4 +1,4 @@
-"""A child process that runs transformers: its environment, its progress, its end."""
+"""A child process that runs transformers, or another heavy library: its environment, its progress, its end."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "OMP_W
 _STDERR = "stderr"
 
 
-def start(module: str, arguments: Sequence[Path], work: Path, *, output: int) -> subprocess.Popen[str]:
+def start(module: str, arguments: Sequence[Path | str], work: Path, *, output: int) -> subprocess.Popen[str]:
     """`python -m module arguments`, its standard error into a file of `work`; `output` as for Popen's stdout."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     with (work / _STDERR).open("wb") as stderr:
         return subprocess.Popen(command, stdout=output, stderr=stderr, env=os.environ | _ENVIRONMENT, text=True)
 
 
-def run(module: str, arguments: Sequence[Path], work: Path, told: Callable[[str], None]) -> int:
+def run(module: str, arguments: Sequence[Path | str], work: Path, told: Callable[[str], None]) -> int:
     """Run it to its end; its exit code.
 
     Args:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlexport.errors import UsageError
+from mlexport.npu import Chip, find_chip
 from mlexport.spec import (
     AUTO,
     FLOAT_PRECISIONS,
@@ -21,8 +22,12 @@ from mlexport.spec import (
 
 # Calibration texts that are in the package
 BUILTIN_TEXTS = "builtin"
-# Formats that are graphs: a tokenizer can stand in front of them, and their shapes can be fixed
-_GRAPH_TARGETS = (Target.ONNX, Target.OPENVINO)
+# A tokenizer can stand in front of them
+_TEXT_TARGETS = (Target.ONNX, Target.OPENVINO)
+# Their shapes can be fixed
+_STATIC_TARGETS = (*_TEXT_TARGETS, Target.QNN)
+# The shape of a compiled graph where none is asked for
+COMPILED_SHAPE = (1, 128)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +57,12 @@ class SliceRequest:
         allow_untrained: cut where the checkpoint was not trained.
         text_in: a second file of each precision with the tokenizer inside, which takes strings.
         vectors: how a user stores the vectors, "f32", "int8" or "binary"; graphs give them in that form too.
-        static: "BATCHxTOKENS", such as "1x128": fixed shapes for accelerators ("onnx", "openvino").
+        static: "BATCHxTOKENS", such as "1x128": fixed shapes for accelerators ("onnx", "openvino", "qnn", whose
+            default that is).
+        soc, htp_arch: what "qnn" is compiled for: a part number of `mlexport.npu.CHIPS`, or a Hexagon version.
+        profile: a device profile that the artifact must fit: shapes, precisions, operators.
         calibrate: a file with one text a line (or .jsonl), or "builtin": matrices are rounded so that their products
-            stay true on these texts. Precision "auto" takes "builtin" where nothing is said.
+            stay true on these texts. Precisions "auto" and "w8a16" take "builtin" where nothing is said.
         min_cosine: with precision "auto", the mean cosine to the reference that must be reached.
         max_size: with precision "auto", what the model's files may take, such as "60MB".
     """
@@ -76,6 +84,9 @@ class SliceRequest:
     calibrate: str | None = None
     min_cosine: float | None = None
     max_size: str | None = None
+    soc: str | None = None
+    htp_arch: int | None = None
+    profile: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +97,7 @@ class CheckedRequest:
         precisions: the formats' own names by target, each once.
         tables: the format's own name for the table alone; None leaves it to the precision.
         shape: fixed (batch, tokens), if asked for.
+        chip: what "qnn" is compiled for; None without that target.
         vectors: how the vectors are stored.
         calibrate: where calibration texts come from, if any are needed.
         bound: what precision "auto" must meet.
@@ -98,6 +110,7 @@ class CheckedRequest:
     vectors: VectorPrecision
     calibrate: str | None
     bound: Bound
+    chip: Chip | None
 
 
 def check(request: SliceRequest) -> CheckedRequest:
@@ -120,15 +133,27 @@ def check(request: SliceRequest) -> CheckedRequest:
         targets=targets,
         precisions=precisions,
         tables={t: None if table is None else resolve_precision(t, table) for t in targets},
-        shape=None if request.static is None else parse_shape(request.static),
+        shape=_shape(request, targets),
         vectors=parse_vectors(request.vectors),
         calibrate=_calibrate(request, precisions),
         bound=_bound(request, precisions),
+        chip=find_chip(request.soc, request.htp_arch) if Target.QNN in targets else None,
     )
 
 
+def _shape(request: SliceRequest, targets: Sequence[Target]) -> tuple[int, int] | None:
+    """What was asked for; of a compiled graph alone, the default."""
+    if request.static is not None:
+        return parse_shape(request.static)
+    if Target.QNN not in targets:
+        return None
+    if len(targets) > 1:
+        raise UsageError(f"target qnn has fixed shapes, got {', '.join(targets)}: pass --static for all, or one target")
+    return COMPILED_SHAPE
+
+
 def _calibrate(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) -> str | None:
-    auto = any(AUTO in names for names in precisions.values())
+    auto = any(AUTO in names or "w8a16" in names for names in precisions.values())
     if request.calibrate is None and not auto:
         return None
     if Target.HF in precisions:
@@ -156,11 +181,19 @@ def _bound(request: SliceRequest, precisions: Mapping[Target, Sequence[str]]) ->
 
 
 def _check_options(request: SliceRequest, targets: Sequence[Target]) -> None:
-    others = [target for target in targets if target not in _GRAPH_TARGETS]
+    others = [target for target in targets if target not in _TEXT_TARGETS]
     if request.text_in and others:
         raise UsageError(
             f"--text-in is for targets onnx and openvino, not for {', '.join(others)}: leave one of them out"
         )
+    others = [target for target in targets if target not in _STATIC_TARGETS]
     if request.static is not None and (others or request.text_in):
         other = "--text-in" if request.text_in else f"target {', '.join(others)}"
-        raise UsageError(f"--static is for targets onnx and openvino, not with {other}: leave one of them out")
+        raise UsageError(f"--static is for targets onnx, openvino and qnn, not with {other}: leave one of them out")
+    if Target.QNN in targets and parse_vectors(request.vectors) is VectorPrecision.INT8:
+        raise UsageError(
+            "--vectors int8 needs a range from 1,000 documents, hours in Qualcomm's simulator: store f32 or binary"
+        )
+    for option, value in (("--soc", request.soc), ("--htp-arch", request.htp_arch)):
+        if value is not None and Target.QNN not in targets:
+            raise UsageError(f"{option} is for target qnn, got {', '.join(targets)}: leave it out")

@@ -12,6 +12,7 @@ from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.facts import AutoFacts, CalibrationFacts
 from mlexport.kept import VocabularyReport
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
+from mlexport.profile import Profile
 from mlexport.quantize.mixed import Choice, Problem
 from mlexport.request import Bound
 from mlexport.search import Hit
@@ -183,6 +184,7 @@ class SlicePlan:
         out: folder it will lie in.
         steps: what planning took.
         texts: calibration texts, if asked for.
+        profile: device profile that it must fit, if asked for.
     """
 
     source: str
@@ -193,6 +195,7 @@ class SlicePlan:
     out: Path
     steps: tuple[Step, ...]
     texts: CalibrationTexts | None = None
+    profile: Profile | None = None
 
     @property
     def before(self) -> Sizes:

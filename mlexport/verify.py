@@ -59,6 +59,7 @@ THRESHOLDS: Mapping[str, Threshold] = {
     "int4_sym": Threshold(mean=0.90, min=0.75),
     "int4_sym_b64": Threshold(mean=0.90, min=0.75),
     "int4_sym_b128": Threshold(mean=0.85, min=0.65),
+    "w8a16": Threshold(mean=0.98, min=0.90),
 }
 
 

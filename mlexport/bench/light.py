@@ -10,16 +10,15 @@ standard error, and the exit code is the error's, as of the `mlexport` command.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
 
-from mlexport.bench.measure import measure
+from mlexport.bench.measuring import measure
 from mlexport.bench.request import read_request
 from mlexport.errors import MlexportError, UsageError
-from mlexport.latency import latency_json
+from mlexport.latency import write_latency
 
 _TERMINATED = 128 + signal.SIGTERM
 
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> int:
         if len(arguments) != 2:
             raise UsageError("expected two files: python -m mlexport.bench.light REQUEST.json RESULT.json")
         request, result = map(Path, arguments)
-        write_whole(result, latency_json(measure(read_request(request), progress=Told())))
+        write_latency(measure(read_request(request), progress=Told()), result)
     except MlexportError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return error.exit_code
@@ -51,21 +50,6 @@ def main(arguments: list[str]) -> int:
         return 128 + signal.SIGINT
     _tell({"done": True})
     return 0
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A file that is there whole or not at all.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _tell(content: dict[str, object]) -> None:

@@ -60,7 +60,7 @@ class BenchRequest:
     streams: tuple[int, ...] = (1,)
     min_calls: int = 50
     min_seconds: float = 2.0
-    rounds: int = 5
+    rounds: int = 7
     pause_seconds: float = 0.1
     notes: tuple[str, ...] = ()
     format_version: int = FORMAT_VERSION
@@ -74,18 +74,22 @@ def check(request: BenchRequest) -> None:
     """
     if not request.contestants:
         raise UsageError("nothing to measure: give the folder of one or more artifacts")
-    several = {"--tokens": request.tokens, "--batch": request.batches, "--streams": request.streams}
+    several = {"--batch": request.batches, "--streams": request.streams}
     for name, values in several.items():
         if values is not None and (not values or min(values) < 1):
             raise UsageError(f"{name} is {', '.join(map(str, values)) or 'empty'}: the least is 1")
-    if request.tokens is not None and min(request.tokens) < 2:
-        raise UsageError("--tokens is 1: the least is 2, a token of text and the end token")
+    if request.tokens is not None and not request.tokens:
+        raise UsageError("--tokens is empty: give one or more lengths")
+    if request.tokens is not None and min(request.tokens) < 4:
+        raise UsageError(f"--tokens is {min(request.tokens)}: the least is 4, the end token included")
     least = {"--min-calls": (request.min_calls, 3), "--rounds": (request.rounds, 1)}
     for name, (value, limit) in least.items():
         if value < limit:
             raise UsageError(f"{name} is {value}: the least is {limit}")
     if not 0 <= request.min_seconds < 3600:
         raise UsageError(f"--min-seconds is {request.min_seconds}: expected 0 to 3600")
+    if len(request.contestants) > 1 and request.rounds < 3:
+        raise UsageError(f"--rounds is {request.rounds}: the least is 3 where several artifacts are compared")
     for one in request.contestants:
         if one.settings.threads is not None and one.settings.threads < 1:
             raise UsageError(f"--threads is {one.settings.threads}: the least is 1")

@@ -40,7 +40,9 @@ def main() -> None:
     target = parse_target(request["target"])
     if request["job"] == "round":
         plan = Plan(target=target, schemes=request["schemes"])
-        facts["outliers"] = [asdict(one) for one in round_layers(layers, every, plan, out, _advance)]
+        found = round_layers(layers, every, plan, out, _advance)
+        facts["outliers"] = [asdict(one) for one in found.outliers]
+        facts["ranges"] = found.ranges
     else:
         schemes, table = request["schemes"], request["table"]
         question = Question(target=target, schemes=schemes, table=table, tables=schemes[table])

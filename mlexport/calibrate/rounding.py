@@ -18,10 +18,12 @@ from torch import Tensor
 
 from mlexport.calibrate.layers import Batch, Layers, moments_of
 from mlexport.calibrate.outliers import input_outliers, weight_outliers
+from mlexport.calibrate.ranges import layer_ranges
 from mlexport.facts import Outlier
 from mlexport.model import TABLE, TABLE_LEFT, SubModel
 from mlexport.quantize.compensate import corrected, rounded
 from mlexport.quantize.error import round_trip
+from mlexport.quantize.graph_plan import WITH_ACTIVATIONS
 from mlexport.quantize.grids import grid, importance
 from mlexport.quantize.sites import SITES, Site
 from mlexport.quantize.smoothing import column_factors
@@ -41,6 +43,24 @@ class Plan:
 
     target: Target
     schemes: Mapping[str, str]
+
+    @property
+    def activations(self) -> bool:
+        """Whether inputs and products are whole numbers too, whose ranges are wanted."""
+        return WITH_ACTIVATIONS in self.schemes.values()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What rounding saw.
+
+    Attributes:
+        outliers: what lies far out in weights and inputs.
+        ranges: see `layer_ranges`; empty where activations are not quantised.
+    """
+
+    outliers: list[Outlier]
+    ranges: dict[str, Mapping[str, float]]
 
 
 def token_rows(sub: SubModel, ids: Sequence[int], plan: Plan | None) -> Float32:
@@ -84,17 +104,15 @@ def weighted_rows(states: Tensor, weights: Tensor) -> Tensor:
 
 def round_layers(
     layers: Layers, batches: Sequence[Batch], plan: Plan, out: Path, advance: Callable[[str], None]
-) -> list[Outlier]:
+) -> Found:
     """Round every matrix whose scheme has a grid; `out` gets one `NAME.npy` each, as `Grid.pack` gives it,
     and one for each norm that took up sizes of columns.
 
     Args:
         advance: told the name of each matrix that is done.
-
-    Returns:
-        What lies far out in weights and inputs.
     """
     outliers: list[Outlier | None] = []
+    ranges: dict[str, Mapping[str, float]] = {}
     true, seen = (first_states(layers.sub, batches, which) for which in (None, plan))
     last = layers.sub.config.layers - 1
     for number in range(last + 1):
@@ -115,11 +133,13 @@ def round_layers(
             for name in site.names(number):
                 outliers.append(weight_outliers(name, layers.sub.tensors[name].read()))
                 advance(name)
+        partial = layers.layer(number, changed)
+        if plan.activations:
+            ranges |= layer_ranges(layers, partial, number, seen, batches)
         if number < last:
-            partial = layers.layer(number, changed)
             true = [layers.run(exact, state) for state in true]
             seen = [layers.run(partial, state) for state in seen]
-    return [outlier for outlier in outliers if outlier is not None]
+    return Found(outliers=[outlier for outlier in outliers if outlier is not None], ranges=ranges)
 
 
 def _moments(found: list[Tensor], wanted: list[Tensor], weights: list[Tensor]) -> tuple[Float64, Float64]:

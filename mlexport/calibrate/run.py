@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,26 @@ from mlexport import process
 from mlexport.artifact import TensorPlan
 from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.errors import CalibrationError, missing_extra
-from mlexport.facts import CalibrationFacts, Outlier
+from mlexport.facts import CalibrationFacts, Outlier, Range
 from mlexport.model import SubModel
 from mlexport.quantize.ggml import Bytes
+from mlexport.quantize.graph_plan import PEAKED_ERROR, WITH_ACTIVATIONS
 from mlexport.spec import Target
 from mlexport.tensors import Float32, LazyTensor
 
+# Other texts may go a little further than those of the calibration
+ROOM = 1.2
 # Texts whose final vectors the sweep compares
 MEASURED_TEXTS = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounded:
-    """A cut whose matrices were rounded on text, with the plan's rows saying so."""
+    """A cut whose matrices were rounded on text, and which has the ranges of activations that are whole numbers.
+
+    Attributes:
+        rows: the plan, saying so.
+    """
 
     sub: SubModel
     rows: tuple[TensorPlan, ...]
@@ -62,11 +70,35 @@ def round_on_text(
         name: _stored(tensor, work / f"{name}.npy") if name in done else tensor for name, tensor in sub.tensors.items()
     }
     named = tuple(replace(row, reason=row.reason + _remark(row)) if row.name in done else row for row in rows)
+    ranges = {name: _ranges(ends) for name, ends in found["ranges"].items()}
+    named = tuple(_without_peaks(row, found["ranges"].get(row.name)) for row in named)
     outliers = tuple(Outlier(**{**one, "columns": tuple(one["columns"])}) for one in found["outliers"])
     facts = CalibrationFacts(
         name=texts.name, sha256=texts.sha256, texts=len(texts.texts), tokens=found["tokens"], outliers=outliers
     )
-    return Rounded(sub=replace(sub, tensors=tensors), rows=named, facts=facts)
+    return Rounded(sub=replace(sub, tensors=tensors, ranges=ranges), rows=named, facts=facts)
+
+
+def _ranges(ends: Mapping[str, float]) -> tuple[Range, Range]:
+    """Of a matrix's input and product, with room for other texts."""
+    taken, given = (Range(low=ends[f"{side}_low"] * ROOM, high=ends[f"{side}_high"] * ROOM) for side in ("in", "out"))
+    return taken, given
+
+
+def _without_peaks(row: TensorPlan, ends: Mapping[str, float] | None) -> TensorPlan:
+    """The row, in f16 where steps of a uint16 would be too wide for a usual row of its input or product."""
+    if ends is None or row.scheme != WITH_ACTIVATIONS:
+        return row
+    errors = {
+        side: (ends[f"{side}_high"] - ends[f"{side}_low"]) * ROOM / 65535 / 12**0.5 / max(ends[f"{side}_typical"], 1e-9)
+        for side in ("in", "out")
+    }
+    side = max(errors, key=lambda one: errors[one])
+    if errors[side] <= PEAKED_ERROR:
+        return row
+    what = {"in": "inputs", "out": "products"}[side]
+    reason = f"{row.reason}; {what} have peaks, uint16 would cost {errors[side]:.1%} of a usual one: f16"
+    return replace(row, scheme="f16", block=None, symmetric=None, bytes=prod(row.shape) * 2, reason=reason)
 
 
 def measure_losses(

@@ -49,7 +49,7 @@ def slice_command(
             "--target",
             "-t",
             metavar="TARGET",
-            help="gguf, hf, onnx or openvino; several by repeating, or with commas.  [default: gguf]",
+            help="gguf, hf, onnx, openvino or qnn; several by repeating, or with commas.  [default: gguf]",
         ),
     ] = None,
     precision: Annotated[
@@ -58,8 +58,8 @@ def slice_command(
             "--precision",
             "-p",
             metavar="PRECISION",
-            help="f32, f16, int8, int4, the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs, int4_b64, auto. "
-            "Several in one folder by repeating, or with commas.",
+            help="f32, f16, int8, int4, auto, the format's own: q8_0, q6_k, q5_k_m, q4_k_m, q4_0, iq4_xs, int4_b64, "
+            "w8a16. Several in one folder by repeating, or with commas.",
         ),
     ] = None,
     table_precision: Annotated[
@@ -74,7 +74,27 @@ def slice_command(
     ] = False,
     static: Annotated[
         str | None,
-        typer.Option("--static", metavar="BATCHxTOKENS", help="Fixed shapes for NPUs (onnx, openvino), such as 1x128."),
+        typer.Option(
+            "--static",
+            metavar="BATCHxTOKENS",
+            help="Fixed shapes for NPUs (onnx, openvino, qnn), such as 1x128, the default of qnn.",
+        ),
+    ] = None,
+    soc: Annotated[
+        str | None,
+        typer.Option(
+            "--soc", metavar="CHIP", help="With --target qnn: the Snapdragon, such as sm8550, sm8650, sm8750."
+        ),
+    ] = None,
+    htp_arch: Annotated[
+        int | None,
+        typer.Option("--htp-arch", metavar="N", help="With --target qnn: the Hexagon version in place of --soc."),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", metavar="NAME", help="Device profile that must fit: shapes, precisions, operators (intel-npu)."
+        ),
     ] = None,
     vectors: Annotated[
         str,
@@ -125,6 +145,8 @@ def slice_command(
     mlexport slice --layers 4 --precision int4 --dry-run
     mlexport slice --layers 8 --precision int4 --calibrate builtin
     mlexport slice --layers 8 --target onnx --precision auto --min-cosine 0.99
+    mlexport slice --layers 8 --dim 128 --target qnn --soc sm8650 --static 1x64
+    mlexport slice --layers 8 --dim 128 --target openvino --static 1x128 --profile intel-npu
     """
     from mlexport import pipeline  # noqa: PLC0415
     from mlexport.report import artifacts, console, data  # noqa: PLC0415
@@ -149,6 +171,9 @@ def slice_command(
         calibrate=calibrate,
         min_cosine=min_cosine,
         max_size=max_size,
+        soc=soc,
+        htp_arch=htp_arch,
+        profile=profile,
     )
     if sample is not None and not evaluate:
         raise UsageError("--sample goes with --eval: it says how many queries that asks")

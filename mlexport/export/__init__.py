@@ -11,7 +11,13 @@ from mlexport.artifact import TensorPlan
 from mlexport.model import SubModel
 from mlexport.spec import Target
 
-_MODULES = {Target.HF: "huggingface", Target.GGUF: "gguf", Target.ONNX: "onnx", Target.OPENVINO: "openvino"}
+_MODULES = {
+    Target.HF: "huggingface",
+    Target.GGUF: "gguf",
+    Target.ONNX: "onnx",
+    Target.OPENVINO: "openvino",
+    Target.QNN: "qnn",
+}
 _TEXT_MODULES = {Target.ONNX: "onnx.text", Target.OPENVINO: "openvino_text"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mlexport import evaluation, export
 from mlexport import verify as verification
@@ -15,7 +15,10 @@ from mlexport.calibrated import calibrated
 from mlexport.commit import Build, building, check_target, require_space
 from mlexport.errors import UsageError, VerificationError
 from mlexport.evaluate.retention import CALIBRATION_DOCUMENTS
+from mlexport.facts import CompiledFacts, DeviceCheck
+from mlexport.fit import check_operators
 from mlexport.kept import write_kept
+from mlexport.licence import carry_licence
 from mlexport.manifests import manifest_of, variants_of
 from mlexport.pipeline.plan import plan_slice
 from mlexport.places import needed_bytes
@@ -27,6 +30,7 @@ from mlexport.results import (
     SliceResult,
     failure,
 )
+from mlexport.spec import Target
 from mlexport.vector_range import needs_range, require_equal_codes, with_range
 
 
@@ -116,6 +120,8 @@ def _make(
         with steps.step("write", plan.bytes):
             written = _write(plan, build, steps)
             write_kept(plan.sub.vocabulary, build.folder)
+            carry_licence(plan.sub.checkpoint.folder, build.folder)
+        devices = _devices(plan, build, written)
         with steps.step("verify"):
             reports = [
                 verification.verify(
@@ -140,7 +146,8 @@ def _make(
             errors = {name: table_error(plan.sub, plan.target, variant.rows) for name, variant in checked.items()}
         kept = {} if full is None else evaluation.reports(full, plan, build.folder, written, steps)
         with steps.step("commit"):
-            variants = variants_of(plan, written, reports, errors, kept)
+            compiled = _compiled(plan, build, written)
+            variants = variants_of(plan, written, reports, errors, kept, compiled=compiled, devices=devices)
             artifact = build.commit(manifest_of(plan, variants))
     return SliceResult(artifact=artifact, steps=tuple(steps.done))
 
@@ -165,6 +172,21 @@ def _write(plan: SlicePlan, build: Build, steps: Steps) -> list[str]:
             )
         written.append(name)
     return written
+
+
+def _devices(plan: SlicePlan, build: Build, written: Sequence[str]) -> Mapping[str, DeviceCheck]:
+    if plan.profile is None:
+        return {}
+    checks = {name: check_operators(plan.profile, plan.target, build.folder / name) for name in written}
+    return {name: check for name, check in checks.items() if check is not None}
+
+
+def _compiled(plan: SlicePlan, build: Build, written: Sequence[str]) -> Mapping[str, CompiledFacts]:
+    if plan.target is not Target.QNN:
+        return {}
+    from mlexport.export.qnn import compiled_facts  # noqa: PLC0415
+
+    return {name: compiled_facts(plan.sub, build.folder / name) for name in written}
 
 
 def _require_passed(plan: SlicePlan, reports: Sequence[VerifyReport], steps: Steps) -> None:

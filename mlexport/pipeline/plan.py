@@ -12,8 +12,10 @@ from mlexport.calibrate.texts import CalibrationTexts, read_calibration
 from mlexport.calibrated import choose_mixture, sensitivity
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import UsageError
+from mlexport.fit import require_fit
 from mlexport.model import SubModel
 from mlexport.places import folder_of, source_of
+from mlexport.profiles import load_profile
 from mlexport.progress import Progress, Steps
 from mlexport.quantize.plan import plan_tensors
 from mlexport.request import BUILTIN_TEXTS, Bound, CheckedRequest, SliceRequest, check
@@ -36,6 +38,7 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
     Errors are those of `slice_model`.
     """
     checked = check(request)
+    profile = None if request.profile is None else load_profile(request.profile)
     wanted = parse_vocabulary(request.vocab, request.vocab_coverage)
     texts = None if checked.calibrate is None else read_calibration(checked.calibrate)
     steps = Steps(progress)
@@ -46,11 +49,11 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         kept = None if chosen is None else chosen.kept
         spec = spec_of(checkpoint, layers=request.layers, vocabulary=kept, rank=request.rank, dim=request.dim)
         sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, vocabulary=kept, shape=checked.shape)
-        sub = replace(sub, stored=StoredVectors(precision=checked.vectors.value))
+        sub = replace(sub, stored=StoredVectors(precision=checked.vectors.value), chip=checked.chip)
     with steps.step("plan"):
         planned = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
     variants = {target: _mixed(sub, target, found, (checked.bound, texts), steps) for target, found in planned.items()}
-    return [
+    plans = [
         SlicePlan(
             source=source_of(checkpoint, request.model),
             sub=sub,
@@ -66,9 +69,13 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
             ),
             steps=tuple(steps.done),
             texts=texts,
+            profile=profile,
         )
         for target in checked.targets
     ]
+    for plan in plans if profile is not None else ():
+        require_fit(profile, plan)
+    return plans
 
 
 def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_in: bool) -> tuple[VariantPlan, ...]:

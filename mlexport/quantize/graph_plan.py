@@ -22,6 +22,10 @@ PEAKED_ERROR = 0.015
 _PIECES, _PIECE_ROWS = 8, 16
 
 
+# Whole numbers in the inputs and products of a matrix too
+WITH_ACTIVATIONS = "w8a16"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegerScheme:
     """How a scheme stores integers, always symmetric.
@@ -38,6 +42,7 @@ class IntegerScheme:
 GRAPH_SCHEMES: Mapping[str, IntegerScheme] = {
     "int8": IntegerScheme(bits=8, block=None),
     "int8_sym": IntegerScheme(bits=8, block=None),
+    "w8a16": IntegerScheme(bits=8, block=None),
     "int8_b32": IntegerScheme(bits=8, block=32),
     "int4_b32": IntegerScheme(bits=4, block=32),
     "int4_b64": IntegerScheme(bits=4, block=64),
@@ -60,7 +65,8 @@ class Rules:
         small: precision -> scheme of a rank cut's right factor.
         small_else: the same for other precisions.
         matrix_scale_bytes: bytes of a scale beside a matrix.
-        one_scale: precision with one scale a row, in place of which matrices with peaks get int8_b32.
+        one_scale: precision with one scale a row, in place of which matrices with peaks get `peaked`.
+        norms: scheme of the norms.
         narrow: what a matrix gets in place of blocks that do not divide its columns; None where such blocks are padded.
     """
 
@@ -71,6 +77,8 @@ class Rules:
     matrix_scale_bytes: int
     narrow: str | None
     one_scale: str | None = None
+    peaked: str = "int8_b32"
+    norms: str = "f32"
 
 
 # MatMulNBits takes scales in f32
@@ -100,6 +108,21 @@ _OPENVINO = Rules(
 )
 
 
+# All that is no integer is f16 once it is compiled, which has no products in blocks
+_QNN = Rules(
+    tables={"f16": "f16"},
+    own_tables={"w8a16": "int8_b32"},
+    small={},
+    small_else="f16",
+    matrix_scale_bytes=4,
+    narrow=None,
+    one_scale="w8a16",
+    peaked="f16",
+    norms="f16",
+)
+_RULES = {Target.ONNX: _ONNX, Target.OPENVINO: _OPENVINO, Target.QNN: _QNN}
+
+
 def plan_onnx(sub: SubModel, precision: str, table_precision: str | None) -> tuple[TensorPlan, ...]:
     """One row a tensor of the graph: a rank cut's table stays two factors."""
     return _plan(_ONNX, sub, precision, table_precision)
@@ -110,9 +133,14 @@ def plan_openvino(sub: SubModel, precision: str, table_precision: str | None) ->
     return _plan(_OPENVINO, sub, precision, table_precision)
 
 
+def plan_qnn(sub: SubModel, precision: str, table_precision: str | None) -> tuple[TensorPlan, ...]:
+    """The same for a context binary, whose compiler pads and reorders: these are the numbers' own bytes."""
+    return _plan(_QNN, sub, precision, table_precision)
+
+
 def graph_row(sub: SubModel, target: Target, name: str, scheme: str, reason: str) -> TensorPlan:
     """A matrix's or a looked-up table's row in a scheme, or in what its columns allow instead."""
-    rules = _ONNX if target is Target.ONNX else _OPENVINO
+    rules = _RULES[target]
     if name == TABLE_LEFT and sub.factors is not None:
         return _row(rules, sub.factors[0], name, scheme, reason)
     if name == TABLE:
@@ -128,12 +156,13 @@ def _plan(rules: Rules, sub: SubModel, precision: str, table_precision: str | No
             continue
         if name == FINAL_NORM:
             stored = replace(tensor, shape=(sub.spec.dim,))
-            rows.append(_row(rules, stored, name, "f32", "norm: kept in f32, as far as the vector reaches"))
+            reason = f"norm: kept in {rules.norms}, as far as the vector reaches"
+            rows.append(_row(rules, stored, name, rules.norms, reason))
         elif len(tensor.shape) == 1:
-            rows.append(_row(rules, tensor, name, "f32", "norm: kept in f32"))
+            rows.append(_row(rules, tensor, name, rules.norms, f"norm: kept in {rules.norms}"))
         elif name in peaked:
-            reason = f"precision {precision}; {peaked[name]}: in blocks, each with its own scale"
-            rows.append(_row(rules, tensor, name, "int8_b32", reason))
+            instead = "f16" if rules.peaked == "f16" else "in blocks, each with its own scale"
+            rows.append(_row(rules, tensor, name, rules.peaked, f"precision {precision}; {peaked[name]}: {instead}"))
         else:
             rows.append(_matrix_row(rules, tensor, name, precision, f"precision {precision}"))
     return tuple(rows)

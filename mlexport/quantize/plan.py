@@ -9,7 +9,7 @@ from math import prod
 from mlexport.artifact import TensorPlan
 from mlexport.errors import UsageError
 from mlexport.model import TABLE, ModelConfig, SubModel
-from mlexport.quantize.graph_plan import graph_row, plan_onnx, plan_openvino
+from mlexport.quantize.graph_plan import graph_row, plan_onnx, plan_openvino, plan_qnn
 from mlexport.spec import Target
 
 # scheme -> (numbers in a block, bytes of a block); ggml-common.h of llama.cpp, checked against gguf-py by a test
@@ -186,4 +186,5 @@ _PLANS: Mapping[Target, Callable[[SubModel, str, str | None], tuple[TensorPlan, 
     Target.HF: _plan_hf,
     Target.ONNX: plan_onnx,
     Target.OPENVINO: plan_openvino,
+    Target.QNN: plan_qnn,
 }

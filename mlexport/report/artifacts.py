@@ -11,6 +11,7 @@ from rich.table import Table
 
 from mlexport.artifact import IDS, Artifact, Manifest, TensorPlan, Variant, VerifyReport
 from mlexport.report.console import heading, line, megabytes, millions, show_prompts, times
+from mlexport.report.devices import show_devices
 from mlexport.report.retention import show_kept
 from mlexport.report.vocabulary import show_split_change, show_vocabulary
 from mlexport.results import Sizes, SlicePlan, SliceResult, manifest_sizes
@@ -92,10 +93,11 @@ def _show_artifact_body(console: Console, manifest: Manifest) -> None:
     show_vocabulary(console, manifest.vocabulary)
     _show_reports(console, {variant.name: variant.verification for variant in manifest.variants})
     for variant in by_ids:
+        whose = f"{variant.name}: " if len(by_ids) > 1 else ""
+        show_devices(console, variant, whose)
         _show_calibration(console, variant)
         lost = variant.table_error
         if lost is not None:
-            whose = f"{variant.name}: " if len(by_ids) > 1 else ""
             text = f"{whose}rows differ by {lost.mean:.2%} on average, {lost.max:.2%} at most"
             line(console, "table error", f"{text} (token {lost.worst_token})")
     show_kept(console, manifest)

@@ -22,6 +22,7 @@ _RUNTIMES = {
     (Target.ONNX, IDS): ("ort", "OrtEmbedder"),
     (Target.ONNX, TEXT): ("ort_text", "OrtTextEmbedder"),
     (Target.OPENVINO, IDS): ("openvino", "OpenVinoEmbedder"),
+    (Target.QNN, IDS): ("qnn", "QnnEmbedder"),
     (Target.OPENVINO, TEXT): ("openvino_text", "OpenVinoTextEmbedder"),
 }
 
@@ -34,6 +35,8 @@ _LIBRARIES = {
     (Target.ONNX, TEXT): ("onnxruntime", "onnxruntime_extensions"),
     (Target.OPENVINO, IDS): ("openvino", "tokenizers"),
     (Target.OPENVINO, TEXT): ("openvino", "openvino_tokenizers"),
+    # In a process of its own
+    (Target.QNN, IDS): ("tokenizers",),
 }
 
 
@@ -88,6 +91,11 @@ def load(
     module, name = _RUNTIMES[target, takes]
     embedder = getattr(import_module(f"mlexport.runtime.{module}"), name)
     return cast(Embedder, embedder(folder, model_file, text, dim, settings))
+
+
+def libraries(target: Target, takes: str = IDS) -> tuple[str, ...]:
+    """Modules of other projects that `load` will need."""
+    return _LIBRARIES[target, takes]
 
 
 def import_libraries(target: Target, takes: str = IDS) -> None:

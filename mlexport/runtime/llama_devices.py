@@ -80,8 +80,10 @@ def chosen(api: Any, settings: Settings) -> Device | None:
             return one
     names = ", ".join([CPU, *(one.name for one in there)])
     if not build:
-        raise MeasureError(f"llama.cpp has no device '{word}' here (it has: {names}); known are cpu, "
-                           f"{', '.join(_BACK_ENDS)}, or a device's own name")
+        raise MeasureError(
+            f"llama.cpp has no device '{word}' here (it has: {names}); known are cpu, "
+            f"{', '.join(_BACK_ENDS)}, or a device's own name"
+        )
     how = f'CMAKE_ARGS="-D{build}=on" pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python'
     raise MeasureError(f"llama.cpp has no {word} here (it has: {names}); build it with: {how}")
 

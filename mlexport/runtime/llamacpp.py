@@ -38,9 +38,7 @@ class LlamaEmbedder:
     without its end token; here the end token stays.
     """
 
-    def __init__(
-        self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT
-    ) -> None:
+    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT) -> None:
         try:
             from llama_cpp import llama_cpp  # noqa: PLC0415
         except ImportError:

@@ -90,9 +90,7 @@ def compiled_engine(compiled: ov.CompiledModel, path: Path, settings: Settings) 
 class OpenVinoEmbedder:
     """An IR (.xml, its .bin beside it) and the tokenizer of its folder; texts of like length run together."""
 
-    def __init__(
-        self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT
-    ) -> None:
+    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT) -> None:
         self.encoder = TextEncoder(folder, text)
         self.text, self.dim, self.settings = text, dim, settings
         self.path = folder / model_file
@@ -191,7 +189,8 @@ def _require(device: str, available: Sequence[str]) -> None:
 def _nodes(compiled: ov.CompiledModel, path: Path, device: str) -> dict[str, int]:
     """Device -> nodes of the compiled model; the most first.
 
-    HETERO splits the model: each operator's device is asked with query_model, before they are fused. Any other device runs all or refuses.
+    HETERO splits the model: each operator's device is asked with query_model, before they are fused. Any other
+    device runs all or refuses.
     """
     if device.startswith("HETERO"):
         import openvino as ov  # noqa: PLC0415

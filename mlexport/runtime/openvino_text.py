@@ -19,9 +19,7 @@ from mlexport.tensors import Float32
 class OpenVinoTextEmbedder:
     """An IR with the tokenizer inside; nothing else of the folder is read."""
 
-    def __init__(
-        self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT
-    ) -> None:
+    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT) -> None:
         try:
             # Every Core made from here on knows its operators
             import openvino_tokenizers  # noqa: F401, PLC0415

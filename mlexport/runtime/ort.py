@@ -91,9 +91,7 @@ def session_engine(session: ort.InferenceSession, settings: Settings) -> Engine:
 class OrtEmbedder:
     """An ONNX file and the tokenizer beside it; texts of like length run together, padded right."""
 
-    def __init__(
-        self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT
-    ) -> None:
+    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT) -> None:
         self.encoder = TextEncoder(folder, text)
         self.text, self.dim, self.settings = text, dim, settings
         self.session = open_session(folder / model_file, settings=settings)

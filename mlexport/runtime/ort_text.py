@@ -20,9 +20,7 @@ from mlexport.tensors import Float32
 class OrtTextEmbedder:
     """An ONNX file with the tokenizer inside; nothing else of the folder is read."""
 
-    def __init__(
-        self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT
-    ) -> None:
+    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT) -> None:
         try:
             from onnxruntime_extensions import get_library_path  # noqa: PLC0415
         except ImportError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlexport.errors import MeasureError
+from mlexport.npu.simulator import refuse_simulated
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -71,6 +72,8 @@ def add_provider(
     """
     import onnxruntime as ort  # noqa: PLC0415
 
+    if provider == QNN:
+        refuse_simulated(path)
     plug_in = _plug_in(provider)
     if not plug_in and provider not in ort.get_available_providers():
         raise _missing(provider, ort.get_available_providers())
@@ -93,8 +96,8 @@ def add_provider(
         raise MeasureError(f"{path} does not run on {provider}: {reason}") from None
     if provider not in session.get_providers():
         raise MeasureError(
-            f"{provider} did not start, and ONNX Runtime would have run {path} on {', '.join(session.get_providers())}: "
-            f"its libraries or its driver are missing; {_BROUGHT_BY.get(provider, 'see its page on onnxruntime.ai')}"
+            f"{provider} did not start, and {path} would have run on {', '.join(session.get_providers())}: its "
+            f" libraries or its driver are missing; {_BROUGHT_BY.get(provider, 'see its page on onnxruntime.ai')}"
         )
     return session
 

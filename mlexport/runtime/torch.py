@@ -24,9 +24,7 @@ _DTYPES = ("float32", "bfloat16", "float16")
 class TorchEmbedder:
     """SentenceTransformer on the folder as it stands: its own tokenizer, pooling, dim cut and normalisation."""
 
-    def __init__(
-        self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT
-    ) -> None:
+    def __init__(self, folder: Path, model_file: str, text: TextFacts, dim: int, settings: Settings = DEFAULT) -> None:
         try:
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415
         except ImportError:

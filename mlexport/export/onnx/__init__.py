@@ -13,9 +13,10 @@ from mlexport.errors import missing_extra
 from mlexport.export.files import copy_text_files, write_json
 from mlexport.export.modules import write_modules
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, SubModel
+from mlexport.retained import FLOAT_VECTORS, StoredVectors
 
 if TYPE_CHECKING:
-    from mlexport.export.onnx.graph import EmbedderGraph
+    from mlexport.export.onnx.graph import EmbedderGraph, Source
 
 # Where sentence-transformers and transformers.js look for them
 _FILES = {
@@ -77,14 +78,21 @@ def embedder_graph(sub: SubModel, schemes: Mapping[str, str]) -> EmbedderGraph:
     Args:
         schemes: tensor name -> a key of `matmul.SCHEMES`, or of `table.LOOKUPS` for what is looked up.
     """
-    from mlexport.export.onnx.graph import EmbedderGraph, Options, Source  # noqa: PLC0415
+    from mlexport.export.onnx.graph import EmbedderGraph, Options  # noqa: PLC0415
     from mlexport.export.onnx.static import StaticGraph  # noqa: PLC0415
+
+    source = source_of(sub, schemes, stored=sub.stored)
+    return EmbedderGraph(source, Options()) if sub.shape is None else StaticGraph(source, *sub.shape)
+
+
+def source_of(sub: SubModel, schemes: Mapping[str, str], *, stored: StoredVectors = FLOAT_VECTORS) -> Source:
+    """What a cut's graph is built from; `stored` as of `Source`."""
+    from mlexport.export.onnx.graph import Source  # noqa: PLC0415
 
     tensors = {name: tensor for name, tensor in sub.tensors.items() if name != TABLE or sub.factors is None}
     if sub.factors is not None:
         tensors |= dict(zip((TABLE_LEFT, TABLE_RIGHT), sub.factors, strict=True))
-    source = Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim, stored=sub.stored)
-    return EmbedderGraph(source, Options()) if sub.shape is None else StaticGraph(source, *sub.shape)
+    return Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim, stored=stored)
 
 
 def matrix_scheme(plan: Sequence[TensorPlan]) -> str:

@@ -20,7 +20,7 @@ from mlexport.export.onnx.builder import ORT_DOMAIN, Builder, Value
 from mlexport.export.onnx.matmul import products
 from mlexport.export.onnx.stored import stored_outputs
 from mlexport.export.onnx.stream import Weight
-from mlexport.export.onnx.table import embed
+from mlexport.export.onnx.table import LOOKUPS, Lookup, embed
 from mlexport.model import FINAL_NORM, ModelConfig
 from mlexport.retained import FLOAT_VECTORS, StoredVectors
 from mlexport.tensors import LazyTensor
@@ -64,6 +64,8 @@ class Options:
 
 class EmbedderGraph:
     """Builds the nodes; `model` and `weights` are then what `stream.write_model` takes."""
+
+    lookups: Mapping[str, Lookup] = LOOKUPS
 
     def __init__(self, source: Source, options: Options) -> None:
         self.source, self.options = source, options
@@ -119,7 +121,7 @@ class EmbedderGraph:
         # Past the end of the row any token will do: nothing looks at it
         source = b.op("Min", b.op("Add", self.steps, first), b.op("Sub", self.length, b.const(1)))
         ids = b.op("Reshape", b.op("GatherElements", self.ids, source, axis=1), b.const([-1]))
-        return embed(b, ids, self.source.tensors, self.source.schemes)
+        return embed(b, ids, self.source.tensors, self.source.schemes, self.lookups)
 
     def _layer(self, layer: int, x: Value, delta: Value | None) -> tuple[Value, Value]:
         """A layer on every token: the residual, and what is still to be added to it."""

@@ -65,7 +65,7 @@ def write_model(
 
     Args:
         advance: called with the bytes of each block of tensor data.
-        external: tensors go beside the file at any size.
+        external: tensors go beside the file at any size; the graph's own constants, which shapes follow from, never.
     """
     if not external and sum(weight.bytes for weight in weights) < INLINE_LIMIT:
         headers = [_inline_header(weight) for weight in weights]
@@ -83,6 +83,10 @@ def _write_external(model: ir.Model, weights: Sequence[Weight], path: Path, adva
     headers, offset = [], 0
     with data.open("wb") as file:
         for weight in weights:
+            if not weight.planned:
+                raw = b"".join(np.ascontiguousarray(chunk).tobytes() for chunk in weight.chunks())
+                headers.append(_inline_header(weight) + raw)
+                continue
             file.write(bytes(-offset % _PAGE))
             offset += -offset % _PAGE
             headers.append(_external_header(weight, data.name, offset))

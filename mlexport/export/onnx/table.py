@@ -16,12 +16,20 @@ from mlexport.quantize.blocks import block_rows
 from mlexport.quantize.graph_plan import GRAPH_SCHEMES, IntegerScheme
 from mlexport.tensors import Float32, LazyTensor
 
+Lookup = Callable[[Builder, Value, LazyTensor], Value]
 
-def embed(builder: Builder, ids: Value, tensors: Mapping[str, LazyTensor], schemes: Mapping[str, str]) -> Value:
-    """float32 [tokens, hidden] of int64 ids [tokens]."""
+
+def embed(
+    builder: Builder,
+    ids: Value,
+    tensors: Mapping[str, LazyTensor],
+    schemes: Mapping[str, str],
+    lookups: Mapping[str, Lookup],
+) -> Value:
+    """float32 [tokens, hidden] of int64 ids [tokens], looked up as `lookups` has it for the table's scheme."""
     if TABLE in tensors:
-        return LOOKUPS[schemes[TABLE]](builder, ids, tensors[TABLE])
-    found = LOOKUPS[schemes[TABLE_LEFT]](builder, ids, tensors[TABLE_LEFT])
+        return lookups[schemes[TABLE]](builder, ids, tensors[TABLE])
+    found = lookups[schemes[TABLE_LEFT]](builder, ids, tensors[TABLE_LEFT])
     [product] = products(builder, found, [(transposed(tensors[TABLE_RIGHT]), schemes[TABLE_RIGHT])])
     return product
 
@@ -55,17 +63,13 @@ def _stored_float16(builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
     return builder.op("Gather", restored, ids, axis=0)
 
 
-def _bits(kind: IntegerScheme, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
-    """Rows of bytes and of scales are looked up, and only those are restored, with standard operators."""
-    b = builder
-    rows, columns = tensor.shape
-    bits, block = kind.bits, kind.block or columns
-    blocks = -(-columns // block)
-    packed = block * bits // 8
+def block_weights(tensor: LazyTensor, bits: int, block: int) -> tuple[Weight, Weight]:
+    """Rows in blocks: uint8 [rows, blocks, bytes], 8 bits with 128 for zero, and scales, float16 [rows, blocks, 1]."""
+    rows, blocks = tensor.shape[0], -(-tensor.shape[1] // block)
     values = Weight(
         name=tensor.name,
         dtype=ir.DataType.UINT8,
-        shape=(rows, blocks, packed),
+        shape=(rows, blocks, block * bits // 8),
         chunks=partial(_blocks, tensor, lambda part: block_rows(part, bits, block)[0]),
     )
     scales = Weight(
@@ -74,6 +78,15 @@ def _bits(kind: IntegerScheme, builder: Builder, ids: Value, tensor: LazyTensor)
         shape=(rows, blocks, 1),
         chunks=partial(_blocks, tensor, lambda part: block_rows(part, bits, block)[1].astype(np.float16)),
     )
+    return values, scales
+
+
+def _bits(kind: IntegerScheme, builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
+    """Rows of bytes and of scales are looked up, and only those are restored, with standard operators."""
+    b, columns = builder, tensor.shape[1]
+    bits, block = kind.bits, kind.block or columns
+    blocks = -(-columns // block)
+    values, scales = block_weights(tensor, bits, block)
     found = b.op("Gather", b.weight(values), ids, axis=0)
     if bits == 4:
         # The even number is in the low half of a byte: halves beside each other, in the order of the row
@@ -91,7 +104,7 @@ def _bits(kind: IntegerScheme, builder: Builder, ids: Value, tensor: LazyTensor)
     return b.op("Slice", restored, b.const([0]), b.const([columns]), b.const([1]))
 
 
-LOOKUPS: dict[str, Callable[[Builder, Value, LazyTensor], Value]] = {
+LOOKUPS: Mapping[str, Lookup] = {
     "f32": partial(_float, ir.DataType.FLOAT),
     "f16": partial(_float, ir.DataType.FLOAT16),
     "f16_stored": _stored_float16,

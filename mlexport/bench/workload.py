@@ -1,0 +1,86 @@
+"""Real text of exact token counts, by an artifact's own tokenizer.
+
+The sentences are the queries of the evaluation set in the package: descriptions of software in 16 languages. A text is
+sentences of one language after the other, cut at the character where the count is met; where a language has too few,
+the next one follows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mlexport.errors import MeasureError
+
+_QUERIES = Path(__file__).parents[1] / "data" / "evaluation" / "queries.jsonl"
+# Different texts of a length: so many that a cache of the last one helps nobody
+TEXTS = 8
+# Scripts in turn; the other languages of the set follow
+_LANGUAGES = ("en", "ja", "de", "ru", "ko", "fr", "zh_CN", "uk")
+# Characters around the first try: merges make counts go down and up again within a word
+_WINDOW = 24
+# Single tokens of about any vocabulary, for texts that jump over the count
+_FILLERS = (" a", " 1", ".", "a")
+
+# Texts -> token count of each, the end token included
+Count = Callable[[Sequence[str]], Sequence[int]]
+
+
+def compose(count: Count, tokens: int, texts: int = TEXTS) -> tuple[str, ...]:
+    """Different texts of exactly `tokens` tokens each, the end token included.
+
+    Args:
+        count: counts by the tokenizer of the model that will run them; it may cut texts that are longer than `tokens`.
+
+    Raises:
+        MeasureError: a tokenizer for which no text has that count.
+    """
+    sentences = _sentences()
+    names = [name for name in _LANGUAGES if name in sentences]
+    names += sorted(set(sentences) - set(names))
+    return tuple(_exact(count, tokens, _stream(sentences, names, number)) for number in range(texts))
+
+
+def _sentences() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in _QUERIES.read_text(encoding="utf-8").splitlines():
+        query = json.loads(line)
+        found.setdefault(query["metadata"]["language"], []).append(query["text"])
+    return found
+
+
+def _stream(sentences: dict[str, list[str]], names: Sequence[str], number: int) -> Iterator[str]:
+    """Sentences of a language from a place of its own, then of those that follow it."""
+    while True:
+        for step in range(len(names)):
+            found = sentences[names[(number + step) % len(names)]]
+            start = (number // len(names)) * 7 % len(found)
+            yield from found[start:]
+            yield from found[:start]
+
+
+def _exact(count: Count, tokens: int, sentences: Iterator[str]) -> str:
+    text = next(sentences)
+    while count([text])[0] < tokens:
+        # Doubling: few counts also of long texts
+        more = [next(sentences)]
+        while sum(map(len, more)) < len(text):
+            more.append(next(sentences))
+        text = " ".join([text, *more])
+    low, high = 0, len(text)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count([text[:middle]])[0] < tokens else (low, middle)
+    first = max(0, high - _WINDOW)
+    cuts = [text[:end] for end in range(first, min(len(text), high + _WINDOW) + 1)]
+    counts = count(cuts)
+    # The step from one token fewer says that nothing was cut by the tokenizer's own limit
+    for before, cut, found in zip(counts, cuts[1:], counts[1:], strict=False):
+        if found == tokens and before == tokens - 1 and not cut[-1].isspace():
+            return cut
+    filled = [cut + one for cut, found in zip(cuts, counts, strict=True) if found == tokens - 1 for one in _FILLERS]
+    for cut, found in zip(filled, count(filled) if filled else (), strict=True):
+        if found == tokens:
+            return cut
+    raise MeasureError(f"no text of exactly {tokens} tokens was found for this tokenizer: choose another length")
