@@ -23,13 +23,14 @@ from estimator_published import best_share, leave_one_out
 from llama_sources import fetch
 from published_latencies import ROWS, SHAPES
 
-from mlexport.estimate.accuracy import CALIBRATED, FILE, PUBLISHED, Accuracy, accuracy_json
+from mlexport.estimate.accuracy import FILE, Accuracy, accuracy_json
 from mlexport.estimate.calibrated import profile_of
 from mlexport.estimate.figures import figures_for
 from mlexport.estimate.fit import Measured
 from mlexport.estimate.memory import resident_bytes
 from mlexport.estimate.model import pieces
 from mlexport.estimate.samples import copy_bandwidth, measured, read_samples, samples_json, take
+from mlexport.latency import CALIBRATED, PUBLISHED
 from mlexport.pipeline import slice_model
 from mlexport.pipeline.calibrate_device import PRECISIONS, fits_of, write_calibration_models
 from mlexport.request import SliceRequest
@@ -43,7 +44,6 @@ CUTS: Mapping[str, tuple[str, int, str | None]] = {
     "demo-L4": ("demo", 4, None),
     "demo-L12": ("demo", 12, None),
     "real-L4": ("real", 4, "16000"),
-    "real-L6": ("real", 6, "8000"),
     "real-L8": ("real", 8, "32000"),
 }
 LIBRARIES = ("mlexport", "numpy", "onnxruntime", "openvino", "llama-cpp-python")

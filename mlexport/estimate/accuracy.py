@@ -10,8 +10,6 @@ from pathlib import Path
 from mlexport.decode import decode
 
 FILE = Path(__file__).parents[1] / "data" / "estimator.json"
-# Checks: this machine's runtimes calibrated, and published latencies with one of them left out
-CALIBRATED, PUBLISHED = "calibrated", "published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ Unsupported = Callable[[Iterable[str], str], tuple[str, ...]]
 # https://gpuweb.github.io/gpuweb/#limits: maxBufferSize that every implementation has
 _WEBGPU_BUFFER_BYTES = 256 * 2**20
 _SHOWN = 6
+# Tokens that an NPU is cut for in an example
+_USUAL = 128
 
 
 def refusal(profile: Profile, work: Work, tokens: int, batch: int, unsupported: Unsupported) -> str | None:
@@ -20,7 +22,7 @@ def refusal(profile: Profile, work: Work, tokens: int, batch: int, unsupported: 
     if unit.shapes == "static" and work.shape is None:
         return (
             f"{unit.name} takes fixed shapes alone, this graph takes texts of any length: "
-            f"pass --static {batch}x{tokens} to `mlexport slice`, or to this command for a cut"
+            f"pass --static {batch}x{_USUAL} to `mlexport slice`, or to this command for a cut"
         )
     if work.shape is not None and (batch, tokens) != work.shape:
         fixed = "x".join(map(str, work.shape))
@@ -29,7 +31,7 @@ def refusal(profile: Profile, work: Work, tokens: int, batch: int, unsupported: 
     if unit.operators != "any":
         missing = unsupported(work.operators, unit.operators)
         if missing:
-            return _missing(profile, work, missing, f"{batch}x{tokens}")
+            return _missing(profile, work, missing, f"{batch}x{_USUAL}")
     return None
 
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from mlexport.errors import UsageError
-from mlexport.estimate.accuracy import CALIBRATED, PUBLISHED, Accuracy
+from mlexport.estimate.accuracy import Accuracy
 from mlexport.estimate.figures import Figures, figures_for
 from mlexport.estimate.limits import Unsupported, refusal, warnings
 from mlexport.estimate.memory import resident_bytes
 from mlexport.estimate.model import parts, pieces
 from mlexport.estimate.work import Work
-from mlexport.latency import ESTIMATED, FORMAT_VERSION, Estimated, EstimateResult, Subject
+from mlexport.latency import CALIBRATED, ESTIMATED, FORMAT_VERSION, PUBLISHED, Estimated, EstimateResult, Subject
 from mlexport.profile import Grade, Profile
 
 

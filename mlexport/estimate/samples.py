@@ -17,7 +17,7 @@ from mlexport.estimate.count import artifact_work
 from mlexport.estimate.fit import Measured
 from mlexport.estimate.timing import Timed
 
-TOKENS = (16, 32, 64, 128, 256, 512)
+TOKENS = (16, 64, 128, 256, 512)
 # Of one artifact's calls at one length, in a round
 SECONDS = 0.08
 # Of the processor, by others: a round so disturbed counts only where there is no better one

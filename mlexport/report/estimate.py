@@ -8,10 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from mlexport.latency import Estimated, EstimateResult
+from mlexport.latency import CALIBRATED, PUBLISHED, Estimated, EstimateResult
 from mlexport.profile import Grade
 from mlexport.report.console import heading, line, megabytes
 
+# Parts named in the table, and the share of the time from which the second is
+_SHOWN, _WORTH_SAYING = 2, 0.2
 _GRADES = [grade.value for grade in Grade]
 _WORDS = {
     Grade.ASSUMED: "a guess: some figure was assumed, and nothing compares it with a measurement",
@@ -31,10 +33,10 @@ def show_estimates(console: Console, result: EstimateResult, out: Path | None) -
         known = [one for one in estimates if one.refused is None]
         if known:
             console.print(_table(known, sizes))
+            for name, text in _trust(known, result.method):
+                line(console, name, text)
         for name, text in dict.fromkeys(_remarks(estimates)):
-            line(console, name, text, style="yellow" if name in ("refused", "warning") else "")
-    for sentence in result.method[-2:] if any(one.refused is None for one in result.estimates) else ():
-        line(console, "check", sentence.removeprefix("checked "))
+            line(console, name, text, style="yellow")
     if out is not None:
         line(console, "written", str(out))
 
@@ -47,8 +49,8 @@ def weakest(estimate: Estimated) -> str:
 def binding(estimate: Estimated) -> str:
     """The parts that take most of the time, and what binds each."""
     total = sum(part.ms for part in estimate.parts) or 1.0
-    largest = sorted(estimate.parts, key=lambda part: -part.ms)
-    kept = [part for number, part in enumerate(largest) if number == 0 or part.ms > 0.15 * total]
+    largest = sorted(estimate.parts, key=lambda part: -part.ms)[:_SHOWN]
+    kept = [part for number, part in enumerate(largest) if number == 0 or part.ms > _WORTH_SAYING * total]
     return ", ".join(f"{part.name} {part.ms / total:.0%} ({part.bound})" for part in kept)
 
 
@@ -80,14 +82,20 @@ def _table(estimates: Sequence[Estimated], sizes: dict[str, int]) -> Table:
     return table
 
 
+def _trust(estimates: Sequence[Estimated], method: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The weakest figures of a profile, and the check that applies."""
+    grade = max((weakest(one) for one in estimates), key=_GRADES.index)
+    names = dict.fromkeys(figure.name for one in estimates for figure in one.figures if figure.grade == grade)
+    yield "weakest", f"{grade} ({', '.join(names)}): {_WORDS[Grade(grade)]}"
+    check = CALIBRATED if grade == Grade.MEASURED.value else PUBLISHED
+    for sentence in method:
+        if sentence.startswith(f"checked ({check}): ") and grade != Grade.ASSUMED.value:
+            yield "check", sentence.removeprefix(f"checked ({check}): ")
+
+
 def _remarks(estimates: Sequence[Estimated]) -> Iterator[tuple[str, str]]:
     for one in estimates:
         if one.refused is not None:
             yield "refused", f"{one.subject}: {one.refused}"
-            continue
-        grade = weakest(one)
-        figures = ", ".join(dict.fromkeys(figure.name for figure in one.figures if figure.grade == grade))
-        held = "" if one.coverage is None else f"; {one.coverage:.0%} of checked cases fell into such a range"
-        yield "weakest", f"{grade} ({figures}): {_WORDS[Grade(grade)]}{held}"
         for sentence in one.warnings:
             yield "warning", sentence
