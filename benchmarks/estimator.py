@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +38,8 @@ from mlexport.request import SliceRequest
 from mlexport.spec import Target
 
 RESULT = Path(__file__).parent / "results" / "estimator.json"
-ROUNDS = 3
+# Turns of the calibration's models, which every estimate rests on, and of the cuts; the two alternate
+ROUNDS = ((2, 1), (4, 2))
 TARGETS = (Target.ONNX, Target.OPENVINO, Target.GGUF)
 # Cuts that the calibration does not see: name -> checkpoint, layers, tokens of the vocabulary
 CUTS: Mapping[str, tuple[str, int, str | None]] = {
@@ -73,6 +75,18 @@ def artifacts(work: Path) -> tuple[dict[str, Path], dict[str, Path]]:
                 )
                 slice_model(cut, verify="off")
     return seen, unseen
+
+
+def measure(file: Path, seen: Mapping[str, Path], unseen: Mapping[str, Path], seconds: float) -> None:
+    """Go on where the last call ended, for so many seconds."""
+    found, complete, end = read_samples(file), True, time.monotonic() + seconds
+    for first, second in ROUNDS:
+        for models, rounds in ((seen, first), (unseen, second)):
+            if complete:
+                left = end - time.monotonic()
+                found, complete = take(models, lambda *_: True, rounds, found, limit_seconds=left)
+    file.write_text(samples_json(found), encoding="utf-8")
+    print(f"{len(found)} samples: " + ("all is done, pass --report" if complete else "to be continued"))
 
 
 def predictions(
@@ -170,7 +184,7 @@ def memory(times: Mapping[Key, Measured], peaks: Mapping[Key, int]) -> dict[str,
 def report(work: Path, result: Path, accuracy_file: Path) -> None:
     """Fit, predict, compare, write and print."""
     seen, unseen = artifacts(work)
-    samples = read_samples(work / "samples.json")
+    samples = [one for one in read_samples(work / "samples.json") if one.name in seen | unseen]
     times = measured(seen | unseen, samples)
     rows = predictions(seen, unseen, times, copy_bandwidth())
     cuts = f"cuts of {len(CUTS)} models on this machine, {len(TARGETS)} runtimes, not seen by the calibration"
@@ -181,7 +195,10 @@ def report(work: Path, result: Path, accuracy_file: Path) -> None:
     peaks = {(one.name, one.variant, one.tokens): one.peak_bytes for one in samples}
     content = {
         "environment": environment(LIBRARIES),
-        "rounds": 1 + max(one.round for one in samples),
+        "rounds": {
+            kind: 1 + max((one.round for one in samples if one.name in models), default=-1)
+            for kind, models in (("calibration", seen), ("cuts", unseen))
+        },
         "others_share": round(statistics.fmean(one.others for one in samples), 4),
         "calibrated": {"summary": json.loads(accuracy_json({"x": here}))["x"], "groups": groups, "rows": rows},
         "published": {
@@ -209,7 +226,6 @@ def report(work: Path, result: Path, accuracy_file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="about 6 GB are written there, and kept")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=200, help="measure so long, and go on where it ended")
     parser.add_argument("--report", action="store_true", help="from what is measured already")
     parser.add_argument("--out", type=Path, default=RESULT)
@@ -218,12 +234,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     seen, unseen = artifacts(args.work)
     if not args.report:
-        file = args.work / "samples.json"
-        found, complete = take(
-            seen | unseen, lambda *_: True, args.rounds, read_samples(file), limit_seconds=args.seconds
-        )
-        file.write_text(samples_json(found), encoding="utf-8")
-        print(f"{len(found)} samples: " + ("all is done, pass --report" if complete else "to be continued"))
+        measure(args.work / "samples.json", seen, unseen, args.seconds)
         return
     report(args.work, args.out, args.accuracy)
 

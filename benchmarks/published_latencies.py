@@ -159,7 +159,9 @@ def _hexagon() -> list[Row]:
     return rows
 
 
-def _series(unit: str, kind: str, model: str, precision: str, times: dict[int, float], bandwidth: float) -> list[Row]:
+def _series(
+    unit: str, kind: str, model: str, precision: str, *, times: dict[int, float], bandwidth: float
+) -> list[Row]:
     overhead = 1.0 if kind == "gpu" else 0.4 if kind == "npu" else 0.05
     return [
         Row(
@@ -176,7 +178,7 @@ def _series(unit: str, kind: str, model: str, precision: str, times: dict[int, f
     ]
 
 
-def _alone(unit: str, kind: str, model: str, precision: str, facts: tuple[int, float, float], note: str) -> Row:
+def _alone(unit: str, kind: str, model: str, precision: str, *, facts: tuple[int, float, float], note: str) -> Row:
     tokens, ms, bandwidth = facts
     return Row(
         unit=unit,
@@ -195,19 +197,44 @@ _NO_PARTNER = "the only latency of its unit"
 ROWS: tuple[Row, ...] = (
     *_hexagon(),
     # Its shape is not published: a size that is wrong by a factor cancels between its own two rows alone
-    *_series("Hexagon V69, EmbeddingGemma-2 alone", "npu", "EmbeddingGemma-2 text", "f16", {128: 50.0, 512: 251.0}, 51.2),
-    *_series("Oryon, S25 Ultra", "cpu", "EmbeddingGemma-300M", "int8", {256: 66.0, 1024: 549.0}, 84.8),
-    *_series("CPU, S23 Ultra", "cpu", "Gecko-110M", "int8", {256: 147.6, 512: 353.0, 1024: 954.0}, 67.0),
-    *_series("Adreno 740, S23 Ultra", "gpu", "Gecko-110M", "f16", {256: 76.0, 512: 173.0, 1024: 397.0}, 67.0),
-    _alone("Neural engine, M4", "npu", "EmbeddingGemma-300M", "int8", (128, 5.8, 120.0), _NO_PARTNER),
+    *_series(
+        "Hexagon V69, EmbeddingGemma-2 alone", "npu", "EmbeddingGemma-2 text", "f16", {128: 50.0, 512: 251.0}, 51.2
+    ),
+    *_series("Oryon, S25 Ultra", "cpu", "EmbeddingGemma-300M", "int8", times={256: 66.0, 1024: 549.0}, bandwidth=84.8),
+    *_series(
+        "CPU, S23 Ultra", "cpu", "Gecko-110M", "int8", times={256: 147.6, 512: 353.0, 1024: 954.0}, bandwidth=67.0
+    ),
+    *_series(
+        "Adreno 740, S23 Ultra", "gpu", "Gecko-110M", "f16", times={256: 76.0, 512: 173.0, 1024: 397.0}, bandwidth=67.0
+    ),
+    _alone("Neural engine, M4", "npu", "EmbeddingGemma-300M", "int8", facts=(128, 5.8, 120.0), note=_NO_PARTNER),
     _alone(
-        "Mali, Pixel 8a", "gpu", "Qwen3-Embedding-0.6B", "f16", (256, 390.0, 60.0), f"{_NO_PARTNER}; tokens not said"
+        "Mali, Pixel 8a",
+        "gpu",
+        "Qwen3-Embedding-0.6B",
+        "f16",
+        facts=(256, 390.0, 60.0),
+        note=f"{_NO_PARTNER}; tokens not said",
     ),
     _alone(
-        "GPU, M4 Max", "gpu", "Qwen3-Embedding-0.6B", "int8", (32, 13.1, 410.0), f"{_NO_PARTNER}; tokens not said"
+        "GPU, M4 Max",
+        "gpu",
+        "Qwen3-Embedding-0.6B",
+        "int8",
+        facts=(32, 13.1, 410.0),
+        note=f"{_NO_PARTNER}; tokens not said",
     ),
-    _alone("CPU, Raspberry Pi 4", "cpu", "MiniLM-L6", "f32", (128, 34.0, 4.0), f"{_NO_PARTNER}; tokens not said"),
-    _alone("Edge TPU", "npu", "EmbeddingGemma-300M", "int8", (256, 15.0, 60.0), f"{_NO_PARTNER}; a bound (< 15 ms)"),
+    _alone(
+        "CPU, Raspberry Pi 4", "cpu", "MiniLM-L6", "f32", facts=(128, 34.0, 4.0), note=f"{_NO_PARTNER}; tokens not said"
+    ),
+    _alone(
+        "Edge TPU",
+        "npu",
+        "EmbeddingGemma-300M",
+        "int8",
+        facts=(256, 15.0, 60.0),
+        note=f"{_NO_PARTNER}; a bound (< 15 ms)",
+    ),
 )
 # LFM2.5-230M (871 tokens/s of prefill on a Snapdragon 8 Elite Gen 5 CPU) is left out: most of its layers are
 # convolutions, which nothing here counts, and no other latency is of that unit

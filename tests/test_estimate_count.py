@@ -144,7 +144,8 @@ def test_last_layer_runs_one_token_in_our_graphs(checkpoint: Path, tmp_path: Pat
 def test_the_head_is_of_gguf_alone_and_costs_no_bytes_twice(checkpoint: Path, tmp_path: Path) -> None:
     from gguf import GGUFReader
 
-    file, artifact = folders_of(checkpoint, tmp_path / "out", layers=2, dim=32, targets=("gguf",), precisions=("q8_0",))
+    cut = {"layers": 2, "dim": 32}
+    file, _ = folders_of(checkpoint, tmp_path / "out", targets=("gguf",), precisions=("q8_0",), **cut)
     work = gguf_work(file)
     [head] = [product for product in work.products if product.head]
     assert (head.columns, head.outputs, head.scheme) == (64, 16384, "q8_0")

@@ -106,6 +106,47 @@ def estimate(
         raise typer.Exit(_REFUSED)
 
 
+@app.command("calibrate-device")
+def calibrate_device(
+    artifacts: Annotated[
+        list[Path] | None, typer.Argument(metavar="[ARTIFACT…]", help="Artifacts of your own to calibrate on, too.")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Profile to write, ending in .yaml.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", metavar="TARGET", help="onnx, openvino, gguf; those installed by default."),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Turns that each model gets.")] = 3,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time a few models on this machine's CPU, and write a profile that `estimate` takes. Ten minutes; leave it alone.
+
+    \b
+    mlexport calibrate-device --out my-laptop.yaml
+    mlexport estimate L8-D128 -t onnx -p int8 --profile my-laptop.yaml
+    """
+    from mlexport.pipeline.calibrate_device import calibrate_device as calibrate  # noqa: PLC0415
+    from mlexport.report import console  # noqa: PLC0415
+    from mlexport.report import estimate as shown  # noqa: PLC0415
+    from mlexport.report.progress import Bars  # noqa: PLC0415
+
+    with Bars() as bars:
+        profile = calibrate(
+            out,
+            artifacts=artifacts or (),
+            targets=_words(target or []),
+            rounds=rounds,
+            force=force,
+            progress=bars,
+        )
+    if as_json:
+        print_json(profile.device.model_dump(mode="json"))
+    else:
+        shown.show_calibration(console.make_console(), profile, out)
+
+
 def _words(entries: list[str]) -> list[str]:
     return [word.strip() for entry in entries for word in entry.split(",") if word.strip()]
 

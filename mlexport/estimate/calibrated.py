@@ -37,7 +37,9 @@ def profile_data(fits: Mapping[Target, Fitted], bandwidth_gb_s: float, models: S
         "chip": _processor(),
         "form": "this machine",
         "units": {"cpu": _unit(fits, bandwidth_gb_s, source)},
-        "notes": ["Written by `mlexport calibrate-device`: each time a sum of known amounts, solved for what one takes."],
+        "notes": [
+            "Written by `mlexport calibrate-device`: each time a sum of known amounts, solved for what one takes."
+        ],
     }
     DeviceProfile.model_validate(data)
     return data

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from mlexport.errors import ArtifactError
-from mlexport.estimate.shapes import Node, Shape, UNKNOWN, Value, infer
+from mlexport.estimate.shapes import UNKNOWN, Node, Shape, Value, infer
 from mlexport.estimate.work import Attention, Lookup, Product, Rows, Work
 from mlexport.model import TABLE_RIGHT
 from mlexport.spec import Target

@@ -51,11 +51,11 @@ def pieces(work: Work, figures: Figures, tokens: int, batch: int) -> Iterator[Pi
             yield _product(product, figures, one)
         for attention in work.attentions:
             operations, size = attention_operations(attention, one), score_bytes(attention, one)
-            yield _timed("attention", figures.attention, operations / _TERA, one.keys, size)
+            yield _timed("attention", figures.attention, operations / _TERA, one.keys, size=size)
         yield _lookup(work, figures, one)
         if figures.between is not None:
             moved = activation_bytes(work, one)
-            yield _timed("between products", figures.between, moved / _GIGA, 1, moved, operations=0)
+            yield _timed("between products", figures.between, moved / _GIGA, 1, size=moved, operations=0)
         if figures.step_us is not None:
             yield _fixed("overhead", figures.step_us, work.steps * figures.step_us.value / 1e3)
     if figures.call_ms is not None:
@@ -86,10 +86,11 @@ def _product(product: Product, figures: Figures, one: Pass) -> Piece:
     name = part_name(product)
     if not rows:
         return Piece(name=name, operations=0, bytes=0, ms=0, low_ms=0, high_ms=0, bound="compute")
-    computed = _timed(name, figures.products[product.scheme], operations / _TERA, rows, product.bytes)
+    computed = _timed(name, figures.products[product.scheme], operations / _TERA, rows, size=product.bytes)
     if figures.bandwidth is None or figures.cached:
         return computed
-    read = _timed(name, figures.bandwidth, product.bytes / _GIGA, 1, product.bytes, operations, "bandwidth")
+    size = product.bytes
+    read = _timed(name, figures.bandwidth, size / _GIGA, 1, size=size, operations=operations, bound="bandwidth")
     return max(computed, read, key=lambda piece: piece.ms)
 
 
@@ -98,11 +99,11 @@ def _lookup(work: Work, figures: Figures, one: Pass) -> Piece:
     size = one.texts * one.rows * sum(lookup.bytes for lookup in work.lookups)
     if figures.bandwidth is None:
         return Piece(name="table", operations=0, bytes=size, ms=0, low_ms=0, high_ms=0, bound="bandwidth")
-    return _timed("table", figures.bandwidth, size / _GIGA, 1, size, 0, "bandwidth")
+    return _timed("table", figures.bandwidth, size / _GIGA, 1, size=size, operations=0, bound="bandwidth")
 
 
 def _timed(
-    name: str, rate: Rate, amount: float, rows: int, size: float, operations: float | None = None, bound: str = ""
+    name: str, rate: Rate, amount: float, rows: int, *, size: float, operations: float | None = None, bound: str = ""
 ) -> Piece:
     """An amount at a rate a second, both in 10^12 or both in 10^9."""
     ms = 1e3 * amount / rate.at(rows)

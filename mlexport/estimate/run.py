@@ -51,7 +51,7 @@ def estimate_all(
     A graph of fixed shape is estimated at that shape: shorter texts are padded to it.
     """
     estimates = [
-        estimate(one, profile, tokens, batch, accuracy, unsupported)
+        estimate(one, profile, tokens=tokens, batch=batch, accuracy=accuracy, unsupported=unsupported)
         for one in counted
         for profile in profiles
         for batch, tokens in _shapes(one.work, settings)
@@ -70,6 +70,7 @@ def estimate_all(
 def estimate(
     one: Counted,
     profile: Profile,
+    *,
     tokens: int,
     batch: int,
     accuracy: Mapping[str, Accuracy],
@@ -79,10 +80,10 @@ def estimate(
     try:
         figures = figures_for(profile, one.work)
     except UsageError as error:
-        return _refused(one, profile, "", tokens, batch, str(error))
+        return _refused(one, profile, "", (tokens, batch), str(error))
     why = refusal(profile, one.work, tokens, batch, unsupported)
     if why is not None:
-        return _refused(one, profile, figures.runtime.name, tokens, batch, why)
+        return _refused(one, profile, figures.runtime.name, (tokens, batch), why)
     found = list(pieces(one.work, figures, tokens, batch))
     check = accuracy[CALIBRATED if _calibrated(profile, figures) else PUBLISHED]
     times = profile.unit.times.get(figures.runtime.name)
@@ -122,13 +123,13 @@ def _shapes(work: Work, settings: Settings) -> Iterator[tuple[int, int]]:
             yield batch, tokens
 
 
-def _refused(one: Counted, profile: Profile, runtime: str, tokens: int, batch: int, why: str) -> Estimated:
+def _refused(one: Counted, profile: Profile, runtime: str, asked: tuple[int, int], why: str) -> Estimated:
     return Estimated(
         subject=one.subject.name,
         profile=profile.name,
         runtime=runtime,
-        tokens=tokens,
-        batch=batch,
+        tokens=asked[0],
+        batch=asked[1],
         refused=why,
         ms=None,
         low_ms=None,
@@ -144,8 +145,9 @@ def _refused(one: Counted, profile: Profile, runtime: str, tokens: int, batch: i
 def method(accuracy: Mapping[str, Accuracy]) -> Iterator[str]:
     """How it was estimated, and how far it was off where it was checked."""
     yield (
-        "estimated, not measured: operations and bytes counted in the file (or in the plan of a cut); time is overhead, "
-        "and for each part the longer of operations over effective throughput and bytes over bandwidth (a roofline)"
+        "estimated, not measured: operations and bytes counted in the file (or in the plan of a cut); time is "
+        "overhead, and for each part the longer of operations over effective throughput and bytes over bandwidth (a "
+        "roofline)"
     )
     yield "throughput, bandwidth and overhead are the profile's, each with its grade; marketed peaks are not used"
     yield "the range is from each figure's own range, times the factor that the check needed"

@@ -119,9 +119,7 @@ def measured(artifacts: Mapping[str, Path], samples: Sequence[Sample]) -> dict[t
         artifact = read_artifact(folder)
         for variant in artifact.manifest.variants:
             works[name, variant.name] = artifact_work(artifact, variant)
-    return {
-        key: Measured(work=works[key[:2]], tokens=key[2], seconds=found) for key, found in seconds(samples).items()
-    }
+    return {key: Measured(work=works[key[:2]], tokens=key[2], seconds=found) for key, found in seconds(samples).items()}
 
 
 def samples_json(samples: Sequence[Sample]) -> str:

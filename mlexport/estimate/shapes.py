@@ -107,8 +107,9 @@ def _shape(node: Node, inputs: Sequence[Value]) -> Value:
 
 def _ints(node: Node, inputs: Sequence[Value], place: int, name: str) -> list[int]:
     """Integers that are an input in one version of an operator and an attribute in another."""
-    if place < len(inputs) and inputs[place].data is not None:
-        return [int(one) for one in np.atleast_1d(inputs[place].data)]
+    data = inputs[place].data if place < len(inputs) else None
+    if data is not None:
+        return [int(one) for one in np.atleast_1d(data)]
     found = node.attributes[name]
     return [int(one) for one in (found if isinstance(found, Sequence) and not isinstance(found, str) else [found])]
 

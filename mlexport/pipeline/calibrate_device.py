@@ -11,11 +11,13 @@ from tempfile import TemporaryDirectory
 from mlexport.artifact import read_artifact
 from mlexport.errors import ExportError, UsageError
 from mlexport.estimate.calibrated import profile_data, profile_yaml
-from mlexport.estimate.fit import Fitted, fit
+from mlexport.estimate.fit import Fitted, Measured, fit
 from mlexport.estimate.probe import write_probe
 from mlexport.estimate.samples import copy_bandwidth, measured, take
 from mlexport.hub import DEMO
 from mlexport.pipeline.make import slice_model
+from mlexport.profile import Profile
+from mlexport.profiles import load_profile
 from mlexport.progress import Progress, Steps
 from mlexport.request import SliceRequest
 from mlexport.spec import Target, parse_target
@@ -55,14 +57,14 @@ def write_calibration_models(work: Path, targets: Sequence[Target]) -> dict[str,
     return found
 
 
-def fits_of(artifacts: Mapping[str, Path], times: Mapping[tuple[str, str, int], object]) -> dict[Target, Fitted]:
+def fits_of(artifacts: Mapping[str, Path], times: Mapping[tuple[str, str, int], Measured]) -> dict[Target, Fitted]:
     """What each runtime's time is made of."""
     found: dict[Target, Fitted] = {}
     for target in Target:
         names = {n for n, folder in artifacts.items() if read_artifact(folder).manifest.target == target.value}
         chosen = [one for key, one in times.items() if key[0] in names]
         if chosen:
-            found[target] = fit(chosen)  # type: ignore[arg-type]
+            found[target] = fit(chosen)
     return found
 
 
@@ -74,7 +76,7 @@ def calibrate_device(
     rounds: int = ROUNDS,
     force: bool = False,
     progress: Progress | None = None,
-) -> Mapping[Target, Fitted]:
+) -> Profile:
     """Time calibration models on this machine's CPU, and write a profile that `estimate` takes.
 
     Args:
@@ -105,7 +107,7 @@ def calibrate_device(
             fits = fits_of(models, measured(models, samples))
             data = profile_data(fits, copy_bandwidth(), sorted({name.split()[0] for name in models}))
     _write(out, profile_yaml(data, out))
-    return fits
+    return load_profile(str(out))
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlexport.latency import CALIBRATED, PUBLISHED, Estimated, EstimateResult
-from mlexport.profile import Grade
+from mlexport.profile import Grade, Profile
 from mlexport.report.console import heading, line, megabytes
 
 # Parts named in the table, and the share of the time from which the second is
@@ -39,6 +39,32 @@ def show_estimates(console: Console, result: EstimateResult, out: Path | None) -
             line(console, name, text, style="yellow")
     if out is not None:
         line(console, "written", str(out))
+
+
+def show_calibration(console: Console, profile: Profile, out: Path) -> None:
+    """What the calibration found: throughput by runtime, scheme and rows, and what comes on top."""
+    heading(console, f"{profile.device.chip}: measured")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("runtime")
+    table.add_column("scheme")
+    times = profile.unit.times
+    rows = sorted({at for one in times.values() for rate in one.schemes.values() for at in rate.by_tokens})
+    for number in rows:
+        table.add_column(f"{number} rows" if number > 1 else "1 row", justify="right")
+    for runtime, one in times.items():
+        for scheme, rate in one.schemes.items():
+            found = [rate.by_tokens.get(number) for number in rows]
+            table.add_row(runtime, scheme, *("" if value is None else f"{1e3 * value:,.0f}" for value in found))
+    console.print(table)
+    line(console, "unit", "10^9 operations a second; a multiply-add counts two")
+    for runtime, one in times.items():
+        facts = (
+            f"{one.between_gb_s.value:.1f} GB/s between products, {one.step_us.value:.1f} µs a step, "
+            f"{one.call_ms.value:.2f} ms a call"
+        )
+        line(console, runtime, facts)
+    line(console, "written", str(out))
+    line(console, "next", f"mlexport estimate L8-D128 --target onnx --profile {out}")
 
 
 def weakest(estimate: Estimated) -> str:
