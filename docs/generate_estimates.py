@@ -28,18 +28,19 @@ Nothing is run. An estimate is for choosing what to try on a device, not for pro
 
 ## What is counted
 
-Operations and bytes come from the file itself, its tensors left on the disk: an ONNX graph's nodes, an IR's XML, a GGUF
-file's header. For a cut that was not made they come from the plan that `slice --dry-run` prints; a test holds the two
-equal. Tests compare them with torch's own counter on transformers' model, with ONNX Runtime's profile, and with gguf-py.
+Operations and bytes come from the file itself, its tensors left on the disk: an ONNX graph's nodes, an IR's XML, a
+GGUF file's header. For a cut that was not made they come from the plan that `slice --dry-run` prints; a test holds the
+two equal. Tests compare them with torch's own counter on transformers' model, with ONNX Runtime's profile, and with
+gguf-py.
 
 | part | operations (a multiply-add counts two) | bytes |
 |---|---|---|
-| matrix products | 2 · rows · columns · outputs; rows are tokens × batch, by scheme | the matrix as stored, its scales included |
+| matrix products | 2 · rows · columns · outputs; rows are tokens × batch | the matrix and its scales |
 | last layer of an ONNX or OpenVINO graph | the same with one row a text, but for keys and values | the same |
 | attention | 4 · queries · keys · heads · head_dim, masked pairs too | 4 · heads · queries · keys |
 | token table | none; a rank cut's V is a matrix product | one row a token |
 | between the products | none counted | 4 · rows · (columns + outputs) of every product |
-| output head | 2 · tokens · hidden · vocabulary, **llama.cpp alone**: it is computed and thrown away | the table once more |
+| output head | 2 · tokens · hidden · vocabulary, **llama.cpp alone**, for nothing | the table once more |
 
 llama.cpp takes 128 tokens at a time and attends to a multiple of 256 places of its cache, empty ones too; its matrices
 are read again for each of these.
@@ -54,15 +55,15 @@ the factor that nine tenths of the checked cases needed; where a figure was assu
 is given.
 
 Where a profile was calibrated (`mlexport calibrate-device`), a call is instead the sum of products at their scheme's
-throughput for that number of rows, attention, bytes between the products, a time for each product and attention, and one
-for the call. Those are solved by least squares without negative numbers from the times of eight to twelve small models:
-cuts of the demo, and a random one of 1,024 × 3,072 with one layer and two. It needs the runtimes, and no torch.
+throughput for that number of rows, attention, bytes between the products, a time for each product and attention, and
+one for the call. Those are solved by least squares without negative numbers from the times of small models: cuts of the
+demo, and a random one of 1,024 × 3,072 with one layer and two. It needs the runtimes, and no torch.
 
 Not counted: tokenising, loading, the first call, a warm phone's lower clock, other apps. An NPU gets no estimate for a
 graph of any length, nor for an operator that is not on its list: the refusal names the `--static` to cut with.
 
-Memory is estimated as the runtime's own, the weights (twice in ONNX Runtime and OpenVINO, which repack them), the largest
-activations, and llama.cpp's cache and head buffer.
+Memory is estimated as the runtime's own, the weights (twice in ONNX Runtime and OpenVINO, which repack them), the
+largest activations, and llama.cpp's cache and head buffer.
 """
 
 
@@ -82,27 +83,19 @@ def page(results: Mapping[str, Any]) -> str:
     here, there = results["calibrated"], results["published"]
     machine = results["environment"]
     lines = [METHOD, "## Against measurement on one machine", ""]
+    rounds = results["rounds"]
     lines.append(
         f"{machine['processor']}, {machine['cores']} cores, {machine['date']}; each model in a process of its own, in "
-        f"{results['rounds']['calibration']} rounds (cuts: {results['rounds']['cuts']}), the fastest round's median. {sentence(here['summary'])} None of these models is among "
-        "those that the calibration timed."
+        f"{rounds['calibration']} rounds (cuts: {rounds['cuts']}), the fastest round's median. "
+        f"{sentence(here['summary'])} None of these cuts is among the models that the calibration timed."
     )
     groups = [
-        [name, f["cases"], percent(f["median_error"]), percent(f["within_25_percent"])] for name, f in grouped(here)
+        [name, f["cases"], percent(f["median_error"]), percent(f["within_25_percent"])]
+        for name, f in here["groups"].items()
     ]
     lines += ["", *table(["cases", "number", "median error", "within 25%"], groups), ""]
-    cells = [
-        [
-            r["model"],
-            r["target"],
-            r["precision"],
-            r["tokens"],
-            r["measured_ms"],
-            r["estimated_ms"],
-            f"{r['error']:+.0%}",
-        ]
-        for r in here["rows"]
-    ]
+    keys = ("model", "target", "precision", "tokens", "measured_ms", "estimated_ms")
+    cells = [[*(row[key] for key in keys), f"{row['error']:+.0%}"] for row in here["rows"]]
     columns = ["model", "target", "precision", "tokens", "measured ms", "estimated ms", "error"]
     lines += ["<details><summary>Each case</summary>", "", *table(columns, cells), "", "</details>", ""]
     lines += ["## Against published latencies", "", published(there), ""]
@@ -141,17 +134,14 @@ def sentence(summary: Mapping[str, Any]) -> str:
     )
 
 
-def grouped(check: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return list(check["groups"].items())
-
-
 def published(there: Mapping[str, Any]) -> str:
     shares = ", ".join(f"{kind} {value:g}" for kind, value in there["attention_share"].items())
     return (
-        "Each latency is predicted from the other latencies of its unit and precision, by the estimator's own arithmetic: "
-        f"leave-one-out. {sentence(there['summary'])} Shared by all units, and fitted on all rows but the one predicted: "
-        f"attention's throughput as a share of the products' ({shares}), and on Hexagon that of w8a16 over f16, by which "
-        "a w8a16 row is predicted from its unit's f16 rows. Rows without a partner cannot be predicted, and are listed."
+        "Each latency is predicted from the other latencies of its unit and precision, by the estimator's own "
+        f"arithmetic: leave-one-out. {sentence(there['summary'])} Shared by all units, and fitted on all rows but the "
+        f"one predicted: attention's throughput as a share of the products' ({shares}), and on Hexagon that of w8a16 "
+        "over f16, by which a w8a16 row is predicted from its unit's f16 rows. Rows without a partner cannot be "
+        "predicted, and are listed."
     )
 
 

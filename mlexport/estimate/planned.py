@@ -13,7 +13,7 @@ _TABLES = (TABLE, TABLE_LEFT)
 # Keys and values are of every token; in the last layer of our graphs all else is of the one that is pooled
 _OF_EVERY_TOKEN = ("self_attn.k_proj.weight", "self_attn.v_proj.weight")
 # Targets made from our graph
-_GRAPHS = (Target.ONNX, Target.OPENVINO)
+_GRAPHS = (Target.ONNX, Target.OPENVINO, Target.QNN)
 
 
 def planned_work(sub: SubModel, target: Target, rows: Sequence[TensorPlan], operators: Sequence[str] = ()) -> Work:
