@@ -18,6 +18,8 @@ from mlexport.errors import ExportError, UsageError
 
 FORMAT_VERSION = 1
 MEASURED, ESTIMATED = "measured", "estimated"
+# Checks of the estimator: this machine's runtimes calibrated, and published latencies with one of them left out
+CALIBRATED, PUBLISHED = "calibrated", "published"
 # Raw samples of a hundred settings are some MB
 _LIMIT_BYTES = 2**28
 

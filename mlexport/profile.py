@@ -88,6 +88,26 @@ class Runtime(_Strict):
     grade: Grade
 
 
+class RuntimeTimes(_Strict):
+    """What a runtime's time is made of on a unit, where `mlexport calibrate-device` has measured it there.
+
+    `effective` says what whole models reach; these say it apart, and an estimate takes these where they are.
+    """
+
+    schemes: Mapping[str, Throughput]
+    """Scheme of a plan (int8, int4_b32, q8_0, …) -> TFLOP/s or TOP/s of its products, by their rows."""
+    attention: Throughput
+    """TFLOP/s of q · kᵀ and of mixing v, by tokens."""
+    between_gb_s: Figure
+    """Norms, gates, residuals and rounding: GB/s of what goes into and comes out of the products, f32."""
+    step_us: Figure
+    """Time of a product or an attention apart from its operations."""
+    call_ms: Figure
+    """Time of a call apart from its steps."""
+    resident_mb: Figure | None = None
+    """Memory of a process that has opened a model without weights, MB (10^6 bytes)."""
+
+
 class Limits(_Strict):
     """What does not go, or goes slowly."""
 
@@ -121,6 +141,8 @@ class Unit(_Strict):
     """Last-level cache that weights can stay in, MB."""
     overhead_ms: Figure | None = None
     """Time of a call that does nothing: dispatch, copies."""
+    times: Mapping[RuntimeName, RuntimeTimes] = {}
+    """Runtime -> what its time is made of, measured."""
     limits: Limits = Limits()
 
 

@@ -44,3 +44,15 @@ def test_the_page_of_quantisation_is_what_was_measured() -> None:
     done = subprocess.run([sys.executable, "-c", code], input=measured, capture_output=True, text=True, check=True)
     page = (ROOT / "docs" / "quantisation.md").read_text(encoding="utf-8")
     assert done.stdout.strip() == page.strip(), "run `make docs`"
+
+
+def test_the_page_of_estimates_is_what_was_measured() -> None:
+    measured = (ROOT / "benchmarks" / "results" / "estimator.json").read_text(encoding="utf-8")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'docs')!r}); import json; from generate_estimates import page; "
+        "print(page(json.load(sys.stdin)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=measured, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (ROOT / "docs" / "estimates.md").read_text(encoding="utf-8").strip(), (
+        "run `make docs`"
+    )

@@ -1,0 +1,1 @@
+"""Latency that was not measured: operations counted in the files, and a profile's figures."""
