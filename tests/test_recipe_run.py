@@ -86,7 +86,7 @@ def mine(model: Path, tmp_path: Path) -> Path:
     """A recipe of a tiny model in two targets."""
     path = tmp_path / "mine.yaml"
     text = f"title: t\nwhom: w\nmodel: {model}\ncut: {{layers: 2, dim: 16}}\ntargets: [onnx, hf]\n"
-    text += "precision: {names: [f32]}\nevaluation: {verify: sample}\ndemands: {max_size: 5MB}\n"
+    text += "precision: {names: [f32]}\nevaluation: {verify: sample}\ndemands: {max_size: 50MB}\n"
     path.write_text(text, encoding="utf-8")
     return path
 
