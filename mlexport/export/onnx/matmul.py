@@ -179,9 +179,7 @@ def _compressed(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequen
     values, scales = in_pairs(partial(all_blocks, tensors), quantise)
     shape: tuple[int, ...] = (rows, columns) if blocks == 1 else (rows, blocks, columns // blocks)
     weight = Weight(name=name, dtype=dtype, shape=shape, chunks=values)
-    scale = Weight(
-        name=f"{name}.scale", dtype=ir.DataType.FLOAT16, shape=(rows, *shape[1:-1], 1), chunks=scales
-    )
+    scale = Weight(name=f"{name}.scale", dtype=ir.DataType.FLOAT16, shape=(rows, *shape[1:-1], 1), chunks=scales)
     restored = b.op("Mul", b.op("Cast", b.weight(weight), to=ir.DataType.FLOAT16.value), b.weight(scale))
     if blocks != 1:
         restored = b.op("Reshape", restored, b.const([rows, columns]))
