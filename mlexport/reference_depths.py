@@ -1,4 +1,4 @@
-"""The reference of a sweep: transformers on the checkpoint, every depth of it in one pass. Runs as a process of its own.
+"""The reference of a sweep: transformers on the checkpoint, every depth of it in one pass. A process of its own.
 
     python -m mlexport.reference_depths REQUEST.json
 
@@ -6,10 +6,10 @@ As `mlexport.reference`, whose functions it uses, it shares no code with the exp
 is what the d-th layer of a deeper one puts out, so one pass over the deepest gives all of them; the final norm is
 applied to each.
 
-REQUEST holds: folder, depths (ascending), end_id, max_length, texts, stream, and cuts: rank, svd, kept, sliced of each as
-`mlexport.reference` has them, and out, the file to write. Standard output gets a line for each file that is complete.
-A file holds: pooled float32 [depths, texts, hidden], not normalised and of full width; ids, lengths, changed as
-`mlexport.reference` has them, before float32 [depths, changed, hidden], what those texts give when split as before;
+REQUEST holds: folder, depths (ascending), end_id, max_length, texts, stream, and cuts: rank, svd, kept, sliced of each
+as `mlexport.reference` has them, and out, the file to write. Standard output gets a line for each file that is
+complete. A file holds: pooled float32 [depths, texts, hidden], not normalised and of full width; ids, lengths, changed
+as `mlexport.reference` has them, before float32 [depths, changed, hidden], what those texts give when split as before;
 largest float32 [depths]; versions.
 """
 

@@ -1,8 +1,8 @@
 """What a sweep measured, as data, and how its file is read: `sweep.sqlite`, which any SQLite reads too.
 
 Tables: `points` (a row for each point and device profile, the columns of `Point`), `languages` (of `LanguageShare`),
-`latencies` (of `PointLatency`), `steps` (`StepTime`: what took how long), `runs` (`SweepRun`: environments), `sweep` (key, value:
-the recipe as it was swept, its sha256, what points of it depend on).
+`latencies` (of `PointLatency`), `steps` (`StepTime`: what took how long), `runs` (`SweepRun`: environments), `sweep`
+(key, value: the recipe as it was swept, its sha256, what points of it depend on).
 """
 
 from __future__ import annotations

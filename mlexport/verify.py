@@ -75,7 +75,7 @@ def parse_mode(text: str) -> str:
 
 
 def threshold_for(precisions: Sequence[str], bound: float | None = None) -> Threshold:
-    """The loosest threshold of the precisions in use, of the body and of the table; `bound`: a mean that was asked for."""
+    """The loosest threshold of the precisions in use, of body and table; `bound`: a mean that was asked for."""
     found = [THRESHOLDS[precision] for precision in precisions]
     mean = min(t.mean for t in found)
     return Threshold(mean=mean if bound is None else max(mean, bound), min=min(t.min for t in found))

@@ -15,7 +15,7 @@ from mlexport.cli.app import AsJson, app, print_json
 def sweep_command(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help="Name of a shipped recipe with a grid, or a path that ends in .yaml."),
+        typer.Argument(metavar="RECIPE", help="A shipped recipe with a grid, or a path that ends in .yaml."),
     ],
     *,
     setting: Annotated[

@@ -88,7 +88,7 @@ def measure_body(task: BodyTask, progress: Progress | None = None) -> Outcome:
             own = _at_dim(settings, plan, cut)
             if vectors.ranged is not None:
                 own = ranged_by(own, narrowed(vectors.ranged, cut.dim))
-            found.append(_measured(task, cut, own, vectors, work, start))
+            found.append(_measured(_Work(task=task, cut=cut, plan=own, vectors=vectors, folder=work), start))
     steps.done += [Step(name=f"D{one.cut.dim}", seconds=one.seconds) for one in found]
     return Outcome(steps=tuple(steps.done), measured=found)
 
@@ -179,33 +179,33 @@ def _grafted(own: SlicePlan, mine: VariantPlan, wide: VariantPlan) -> VariantPla
     return replace(wide, sub=sub, rows=rows, sizes=plan_sizes(own.sub.spec, rows))
 
 
-def _measured(task: BodyTask, cut: Cut, plan: SlicePlan, vectors: Vectors, work: Path, start: float) -> Measured:
-    settings, variant = task.settings, plan.variants[0]
-    report = _verified(task, cut, plan, vectors)
-    kept = None if vectors.encoded is None else _retention(settings, cut, plan, vectors.encoded)
-    passed, artifact = report.status == "passed", None
-    folder = work / str(cut.dim)
-    folder.mkdir()
-    files = write_variants(plan, folder, lambda _: None)
-    entries = [
-        FileEntry(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256="")
-        for path in folder.rglob("*")
-        if path.is_file()
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """One cut of a body on its way; `folder` is where it may write."""
+
+    task: BodyTask
+    cut: Cut
+    plan: SlicePlan
+    vectors: Vectors
+    folder: Path
+
+
+def _measured(one: _Work, start: float) -> Measured:
+    settings, cut, plan = one.task.settings, one.cut, one.plan
+    report = _verified(one)
+    kept = None if one.vectors.encoded is None else _retention(settings, cut, plan, one.vectors.encoded)
     retention = None if kept is None else report_of(full_of(settings), kept)
+    size, digest = _shipped(plan, one.folder / str(cut.dim))
+    passed, artifact = report.status == "passed", None
     if settings.keep and passed:
-        sub = plan.sub
-        choice = choice_of(settings, sub.checkpoint.text.max_length)
-        known = Known(sub, choice, answers_of(settings, cut, task.depths))
-        artifact = keep_artifact(store_of(settings), plan, known, retention, work)
-    digest = sha256(folder / (WEIGHTS if files[0] == "." else files[0]))
-    size = shipped_bytes(entries, files[0], files)
-    shutil.rmtree(folder)
+        choice = choice_of(settings, plan.sub.checkpoint.text.max_length)
+        known = Known(plan.sub, choice, answers_of(settings, cut, one.task.depths))
+        artifact = keep_artifact(store_of(settings), plan, known, retention, one.folder)
     return Measured(
         cut=cut,
         spec=plan.sub.spec.name,
         vocab_tokens=plan.sub.spec.vocab,
-        planned_bytes=variant.sizes.bytes,
+        planned_bytes=plan.variants[0].sizes.bytes,
         bytes=size,
         file_sha256=digest,
         passed=passed,
@@ -219,14 +219,28 @@ def _measured(task: BodyTask, cut: Cut, plan: SlicePlan, vectors: Vectors, work:
     )
 
 
-def _verified(task: BodyTask, cut: Cut, plan: SlicePlan, vectors: Vectors) -> VerifyReport:
-    variant = plan.variants[0]
-    answers = Answers(ids=vectors.ids, vectors=narrowed(vectors.probes, cut.dim), source=plan.target)
+def _shipped(plan: SlicePlan, folder: Path) -> tuple[int, str]:
+    """Write all files as `slice` does: bytes that a user ships, and the SHA-256 of what a runtime opens."""
+    folder.mkdir()
+    files = write_variants(plan, folder, lambda _: None)
+    entries = [
+        FileEntry(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256="")
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
+    digest = sha256(folder / (WEIGHTS if files[0] == "." else files[0]))
+    shutil.rmtree(folder)
+    return shipped_bytes(entries, files[0], files), digest
+
+
+def _verified(one: _Work) -> VerifyReport:
+    plan, settings, variant = one.plan, one.task.settings, one.plan.variants[0]
+    answers = Answers(ids=one.vectors.ids, vectors=narrowed(one.vectors.probes, one.cut.dim), source=plan.target)
     bound = None if variant.auto is None else variant.auto.min_cosine
     return verification.compare(
-        choice_of(task.settings, plan.sub.checkpoint.text.max_length),
+        choice_of(settings, plan.sub.checkpoint.text.max_length),
         answers,
-        answers_of(task.settings, cut, task.depths),
+        answers_of(settings, one.cut, one.task.depths),
         verification.threshold_for(variant.precisions, bound),
         sliced=plan.sub.vocabulary is not None,
     )

@@ -24,7 +24,7 @@ from mlexport.sweep.shared import (
     reference_name,
     store_of,
 )
-from mlexport.sweep.tasks import BodyTask, Cut, FullTask, Outcome, ReferenceTask, Task
+from mlexport.sweep.tasks import Cut, FullTask, Outcome, ReferenceTask, Task
 from mlexport.verify import require_reference
 
 

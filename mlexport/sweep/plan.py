@@ -13,7 +13,7 @@ from mlexport.artifact import TensorPlan, sha256
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import MlexportError, UsageError
 from mlexport.kept import KeptTokens
-from mlexport.model import Checkpoint
+from mlexport.model import Checkpoint, ModelConfig
 from mlexport.pipeline.plan import cut_of
 from mlexport.profiles import load_profile
 from mlexport.quantize.plan import plan_tensors
@@ -100,7 +100,9 @@ def plan_sweep(recipe: Recipe) -> SweepPlan:
     for name in filter(None, profiles):
         load_profile(name)
     kept: dict[str | None, KeptTokens | None] = {}
-    cuts = tuple(dict.fromkeys(_planned(recipe, checkpoint, *axes, kept=kept) for axes in _combinations(recipe)))
+    asked = _combinations(recipe, checkpoint.config)
+    # Two words for one precision are one point
+    cuts = tuple({one.cut: one for one in (_planned(recipe, checkpoint, cut, kept) for cut in asked)}.values())
     plan = SweepPlan(
         recipe=recipe, checkpoint=checkpoint, cuts=cuts, profiles=profiles, identity=_identity(recipe, checkpoint)
     )
@@ -130,57 +132,43 @@ def base_request(recipe: Recipe) -> SliceRequest:
     return replace(slice_request(recipe, Path()), out=None)
 
 
-def _combinations(recipe: Recipe) -> Iterator[tuple[int | None, int | None, str | None, int | None, str, str]]:
-    grid = recipe.grid
+def _combinations(recipe: Recipe, config: ModelConfig) -> Iterator[Cut]:
+    """Every point of the grid, with precisions as the recipe names them."""
+    grid, own = recipe.grid, recipe.cut
     assert grid is not None
-    own = " ".join(recipe.vocabulary.keep) or None
-    yield from product(
-        grid.layers or (recipe.cut.layers,),
-        grid.rank or (recipe.cut.rank,),
-        grid.vocab or (own,),
-        grid.dim or (recipe.cut.dim,),
+    axes = (
+        grid.layers or (own.layers or config.layers,),
+        grid.rank or (own.rank,),
+        grid.vocab or (" ".join(recipe.vocabulary.keep) or None,),
+        grid.dim or (own.dim or config.hidden,),
         grid.precision or recipe.precision.names,
         grid.target or recipe.targets,
     )
+    for layers, rank, vocab, dim, precision, target in product(*axes):
+        yield Cut(layers=layers, rank=rank, vocab=vocab, dim=dim, precision=precision, target=target)
 
 
 def _planned(
-    recipe: Recipe,
-    checkpoint: Checkpoint,
-    layers: int | None,
-    rank: int | None,
-    vocab: str | None,
-    dim: int | None,
-    precision: str,
-    target: str,
-    *,
-    kept: dict[str | None, KeptTokens | None],
+    recipe: Recipe, checkpoint: Checkpoint, asked: Cut, kept: dict[str | None, KeptTokens | None]
 ) -> PlannedCut:
-    config = checkpoint.config
-    cut = Cut(
-        layers=config.layers if layers is None else layers,
-        rank=rank,
-        vocab=vocab,
-        dim=config.hidden if dim is None else dim,
-        precision=precision,
-        target=target,
-    )
+    """One point; `kept` has the tokens of vocabularies that were chosen before."""
     # An unknown word is a mistake of the recipe's, not a point that cannot be
-    known = parse_target(target)
-    if all(not _resolves(one, precision) for one in Target):
-        resolve_precision(known, precision)
+    target = parse_target(asked.target)
+    if not any(_resolves(one, asked.precision) for one in Target):
+        resolve_precision(target, asked.precision)
+    cut = asked
     try:
-        cut = replace(cut, precision=resolve_precision(known, precision))
+        cut = replace(asked, precision=resolve_precision(target, asked.precision))
         request = request_for(base_request(recipe), cut)
         checked = check(request)
-        if vocab not in kept:
+        if cut.vocab not in kept:
             wanted = parse_vocabulary(request.vocab, request.vocab_coverage)
-            kept[vocab] = None if wanted is None else choose(checkpoint, wanted).kept
-        sub = cut_of(checkpoint, request, checked, kept[vocab])
+            kept[cut.vocab] = None if wanted is None else choose(checkpoint, wanted).kept
+        sub = cut_of(checkpoint, request, checked, kept[cut.vocab])
         rows: Sequence[TensorPlan] = ()
         if cut.precision != AUTO:
             weighted = checked.calibrate is not None
-            rows = plan_tensors(sub, known, cut.precision, checked.tables[known], weighted=weighted)
+            rows = plan_tensors(sub, target, cut.precision, checked.tables[target], weighted=weighted)
     except MlexportError as error:
         return PlannedCut(cut=cut, spec=None, vocab_tokens=None, bytes=None, refused=str(error))
     return PlannedCut(

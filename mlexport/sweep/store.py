@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlexport.artifact import MANIFEST
 from mlexport.errors import UsageError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -66,10 +67,8 @@ class Store:
         path = self._path(name)
         with suppress(FileNotFoundError):
             self.files.rm(path, recursive=True)
-        files = sorted(
-            (file for file in folder.rglob("*") if file.is_file()), key=lambda f: (f.name == "mlexport.json", f)
-        )
-        for file in files:
+        files = (file for file in folder.rglob("*") if file.is_file())
+        for file in sorted(files, key=lambda file: (file.name == MANIFEST, file)):
             to = f"{path}/{file.relative_to(folder).as_posix()}"
             self.files.makedirs(to.rsplit("/", 1)[0], exist_ok=True)
             self.files.put_file(str(file), to)
