@@ -1,11 +1,12 @@
 """A sweep of 120 points on the demo against as many separate runs of `slice --eval`: processor time, and the clock's.
 
-    python benchmarks/sweep.py --out benchmarks/results/sweep.json
+    python benchmarks/sweep.py --work out/benchmark --out benchmarks/results/sweep.json
 
-The grid: every trained depth (5) and dim (6), two precisions, two targets. The sweep is run a depth at a time, each
-time widening the grid of the one before (and starting its processes again), in turn with separate runs of that depth:
-one for each target, which stands for its 12 points (2 precisions, 6 dims); precision and dim change from depth to
-depth. Both sides find the full model's vectors in the cache, where a run before has put them.
+The grid, for ONNX: every trained depth (5) and dim (6), the stored table and rank 64, int8 and int4. It is swept a
+depth at a time, each time widening the grid of the one before (and starting every process again), in turn with separate
+runs of that depth: one for each rank, which stands for its 12 points (2 precisions, 6 dims); precision and dim change
+from run to run. Both sides find the full model's vectors in the cache, where an earlier run has put them. --turns ends
+it after so many depths; the same command goes on.
 
 Processor time (user and system, of all processes of a command) is what is judged by: other work on the machine
 stretches the clock far more.
@@ -21,7 +22,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from environment import environment
@@ -30,10 +30,10 @@ from mlexport.swept import Point, read_sweep
 
 LAYERS = (1, 2, 4, 8, 12)
 DIMS = (8, 16, 32, 64, 128, 256)
-PRECISIONS, TARGETS = ("int8", "int4"), ("gguf", "onnx")
+RANKS, PRECISIONS, TARGET = (None, 64), ("int8", "int4"), "onnx"
 # Points that a separate run stands for
 EACH = len(PRECISIONS) * len(DIMS)
-LIBRARIES = ("mlexport", "llama-cpp-python", "numpy", "onnxruntime", "torch", "transformers")
+LIBRARIES = ("mlexport", "numpy", "onnxruntime", "torch", "transformers")
 
 
 def measured(arguments: Sequence[str], cache: Path) -> dict[str, Any]:
@@ -56,26 +56,27 @@ def measured(arguments: Sequence[str], cache: Path) -> dict[str, Any]:
 def recipe(folder: Path, depths: Sequence[int]) -> Path:
     """The grid of some depths, as a recipe."""
     path = folder / "grid.yaml"
-    grid = {"layers": list(depths), "dim": list(DIMS), "precision": list(PRECISIONS)}
-    content = {"title": "grid", "whom": "the benchmark", "targets": list(TARGETS), "grid": grid}
+    grid = {"layers": list(depths), "rank": list(RANKS), "dim": list(DIMS), "precision": list(PRECISIONS)}
+    content = {"title": "grid", "whom": "the benchmark", "targets": [TARGET], "grid": grid}
     # JSON is YAML
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
-def separate(number: int, depth: int, target: str, folder: Path, cache: Path) -> dict[str, Any]:
-    """One separate run of a depth."""
-    turn = number + TARGETS.index(target)
+def separate(number: int, depth: int, rank: int | None, folder: Path, cache: Path) -> dict[str, Any]:
+    """One separate run of a depth and a rank."""
+    turn = number + RANKS.index(rank)
     precision, dim = PRECISIONS[turn % len(PRECISIONS)], DIMS[(2 * turn + 1) % len(DIMS)]
-    out = folder / f"L{depth}-D{dim}-{target}-{precision}"
-    cut = ["--layers", str(depth), "--dim", str(dim), "--target", target, "--precision", precision]
-    taken = measured(["slice", *cut, "--eval", "--out", str(out), "--json"], cache)
+    out = folder / f"L{depth}-R{rank}-D{dim}-{precision}"
+    cut = ["--layers", str(depth), "--dim", str(dim), *([] if rank is None else ["--rank", str(rank)])]
+    how = ["--target", TARGET, "--precision", precision, "--eval", "--out", str(out), "--json", "--force"]
+    taken = measured(["slice", *cut, *how], cache)
     manifest = json.loads((out / "mlexport.json").read_text(encoding="utf-8"))
     [variant] = manifest["variants"]
     return {
         "layers": depth,
+        "rank": rank,
         "dim": dim,
-        "target": target,
         "precision": variant["precision"],
         "bytes": sum(entry["bytes"] for entry in manifest["files"]),
         "mean_cosine": variant["verification"]["mean_cosine"],
@@ -84,9 +85,20 @@ def separate(number: int, depth: int, target: str, folder: Path, cache: Path) ->
     }
 
 
+def turn_of(number: int, folder: Path, cache: Path) -> dict[str, Any]:
+    """One depth: separate runs, and the sweep widened by it."""
+    depth = LAYERS[number]
+    runs = [separate(number, depth, rank, folder, cache) for rank in RANKS]
+    grid = recipe(folder, LAYERS[: number + 1])
+    return {
+        "runs": runs,
+        "sweep": {"layers": depth} | measured(["sweep", str(grid), "--out", str(folder / "sweep")], cache),
+    }
+
+
 def beside(run: Mapping[str, Any], points: Sequence[Point]) -> dict[str, float]:
     """How far the sweep's numbers of the same cut are from those of a separate run."""
-    axes = ("layers", "dim", "target", "precision")
+    axes = ("layers", "rank", "dim", "precision")
     [point] = [one for one in points if all(getattr(one, axis) == run[axis] for axis in axes)]
     assert point.bytes is not None and point.mean_cosine is not None and point.retained is not None
     return {
@@ -98,23 +110,32 @@ def beside(run: Mapping[str, Any], points: Sequence[Point]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--turns", type=int, default=len(LAYERS))
     given = parser.parse_args()
-    facts = environment(LIBRARIES)
-    sweeps, runs = [], []
-    with TemporaryDirectory(prefix="mlexport-benchmark-") as work:
-        folder, cache = Path(work), Path(work) / "cache"
+    given.work.mkdir(parents=True, exist_ok=True)
+    folder, cache, notes = given.work, given.work / "cache", given.work / "turns.json"
+    if not notes.exists():
         # The full model's vectors go into the cache
-        measured(["slice", "--layers", "1", "--target", "onnx", "--eval", "--out", str(folder / "first")], cache)
-        done: list[int] = []
-        for number, depth in enumerate(LAYERS):
-            runs += [separate(number, depth, target, folder, cache) for target in TARGETS]
-            done.append(depth)
-            taken = measured(["sweep", str(recipe(folder, done)), "--out", str(folder / "sweep")], cache)
-            sweeps.append({"layers": depth, **taken})
-            print(json.dumps({"separate": runs[-2:], "sweep": sweeps[-1]}), flush=True)
-        found = read_sweep(folder / "sweep")
-        differences = [beside(run, found.points) for run in runs]
+        measured(
+            ["slice", "--layers", "1", "--target", TARGET, "--eval", "--out", str(folder / "first"), "--force"], cache
+        )
+        notes.write_text("[]")
+    turns = json.loads(notes.read_text())
+    for number in range(len(turns), min(len(LAYERS), len(turns) + given.turns)):
+        turns.append(turn_of(number, folder, cache))
+        notes.write_text(json.dumps(turns))
+        print(json.dumps(turns[-1]), flush=True)
+    if len(turns) == len(LAYERS):
+        write(turns, folder, given.out)
+
+
+def write(turns: Sequence[Mapping[str, Any]], folder: Path, out: Path) -> None:
+    """The result, with totals and how far the two sides' numbers are apart."""
+    sweeps, runs = [turn["sweep"] for turn in turns], [run for turn in turns for run in turn["runs"]]
+    found = read_sweep(folder / "sweep")
+    differences = [beside(run, found.points) for run in runs]
     totals = {
         "points": len(found.points),
         "sweep_cpu_seconds": round(sum(one["cpu_seconds"] for one in sweeps), 1),
@@ -130,7 +151,7 @@ def main() -> None:
         steps[name] = round(steps.get(name, 0) + step.seconds, 1)
     largest = {key: max(abs(one[key]) for one in differences) for key in differences[0]}
     result = {
-        "environment": facts,
+        "environment": environment(LIBRARIES),
         "method": " ".join((__doc__ or "").split("\n\n", 2)[2].split()),
         "totals": totals,
         "largest_difference_to_separate_runs": largest,
@@ -138,7 +159,7 @@ def main() -> None:
         "sweeps": sweeps,
         "separate_runs": [{**run, "difference": one} for run, one in zip(runs, differences, strict=True)],
     }
-    given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(totals, indent=1))
 
 
