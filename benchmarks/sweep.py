@@ -5,8 +5,8 @@
 The grid, for ONNX: every trained depth (5) and dim (6), the stored table and rank 64, int8 and int4. It is swept a
 depth at a time, each time widening the grid of the one before (and starting every process again), in turn with separate
 runs of that depth: one for each rank, which stands for its 12 points (2 precisions, 6 dims); precision and dim change
-from run to run. Both sides find the full model's vectors in the cache, where an earlier run has put them. --turns ends
-it after so many depths; the same command goes on.
+from run to run. Both sides find the full model's vectors in the cache, where an earlier run has put them. What is
+measured is kept after each command, and --commands ends it after so many: it goes on from there.
 
 Processor time (user and system, of all processes of a command) is what is judged by: other work on the machine
 stretches the clock far more.
@@ -17,10 +17,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +87,16 @@ def separate(number: int, depth: int, rank: int | None, folder: Path, cache: Pat
     }
 
 
-def turn_of(number: int, folder: Path, cache: Path) -> dict[str, Any]:
-    """One depth: separate runs, and the sweep widened by it."""
-    depth = LAYERS[number]
-    runs = [separate(number, depth, rank, folder, cache) for rank in RANKS]
-    grid = recipe(folder, LAYERS[: number + 1])
-    return {
-        "runs": runs,
-        "sweep": {"layers": depth} | measured(["sweep", str(grid), "--out", str(folder / "sweep")], cache),
-    }
+def swept(number: int, folder: Path, cache: Path) -> dict[str, Any]:
+    """The sweep, widened by a depth; one that was stopped in between does not count, and is taken back."""
+    out, before = folder / "sweep", folder / "sweep-before"
+    shutil.rmtree(out, ignore_errors=True)
+    if before.exists():
+        shutil.copytree(before, out)
+    taken = measured(["sweep", str(recipe(folder, LAYERS[: number + 1])), "--out", str(out)], cache)
+    shutil.rmtree(before, ignore_errors=True)
+    shutil.copytree(out, before)
+    return {"layers": LAYERS[number]} | taken
 
 
 def beside(run: Mapping[str, Any], points: Sequence[Point]) -> dict[str, float]:
@@ -112,28 +115,37 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--turns", type=int, default=len(LAYERS))
+    parser.add_argument("--commands", type=int)
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
-    folder, cache, notes = given.work, given.work / "cache", given.work / "turns.json"
+    folder, cache, notes = given.work, given.work / "cache", given.work / "samples.json"
     if not notes.exists():
         # The full model's vectors go into the cache
         measured(
             ["slice", "--layers", "1", "--target", TARGET, "--eval", "--out", str(folder / "first"), "--force"], cache
         )
-        notes.write_text("[]")
-    turns = json.loads(notes.read_text())
-    for number in range(len(turns), min(len(LAYERS), len(turns) + given.turns)):
-        turns.append(turn_of(number, folder, cache))
-        notes.write_text(json.dumps(turns))
-        print(json.dumps(turns[-1]), flush=True)
-    if len(turns) == len(LAYERS):
-        write(turns, folder, given.out)
+        notes.write_text("{}")
+    samples = json.loads(notes.read_text())
+    for name, take in list(commands(folder, cache))[len(samples) :][: given.commands]:
+        samples[name] = take()
+        notes.write_text(json.dumps(samples))
+        print(json.dumps({name: samples[name]}), flush=True)
+    if len(samples) == len(LAYERS) * (len(RANKS) + 1):
+        write(samples, folder, given.out)
 
 
-def write(turns: Sequence[Mapping[str, Any]], folder: Path, out: Path) -> None:
+def commands(folder: Path, cache: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """What is measured, in turn."""
+    for number, depth in enumerate(LAYERS):
+        for rank in RANKS:
+            yield f"separate L{depth} R{rank}", partial(separate, number, depth, rank, folder, cache)
+        yield f"sweep L{depth}", partial(swept, number, folder, cache)
+
+
+def write(samples: Mapping[str, Mapping[str, Any]], folder: Path, out: Path) -> None:
     """The result, with totals and how far the two sides' numbers are apart."""
-    sweeps, runs = [turn["sweep"] for turn in turns], [run for turn in turns for run in turn["runs"]]
+    sweeps = [sample for name, sample in samples.items() if name.startswith("sweep")]
+    runs = [sample for name, sample in samples.items() if name.startswith("separate")]
     found = read_sweep(folder / "sweep")
     differences = [beside(run, found.points) for run in runs]
     totals = {

@@ -130,7 +130,8 @@ class _Run:
     def do(self, missing: Sequence[PlannedCut]) -> None:
         """References first, then every body."""
         bodies = bodies_of(missing)
-        depths = tuple(sorted({one.cut.layers for body in bodies for one in body}))
+        # Of the whole grid, not of what is left: a reference that is there must be found again
+        depths = tuple(sorted({one.cut.layers for one in self.plan.possible}))
         tasks = [
             BodyTask(settings=self.settings, cuts=tuple(one.cut for one in body), depths=depths) for body in bodies
         ]
