@@ -77,11 +77,12 @@ def test_every_combination_is_a_point_and_those_that_cannot_be_say_why(swept: Sw
 
 
 @pytest.mark.parametrize(
-    ("layers", "rank", "dim", "target"), [(3, None, 16, "gguf"), (1, 8, 64, "gguf"), (1, 8, 16, "onnx")]
+    "axes", [(3, None, 16, "gguf"), (1, 8, 64, "gguf"), (1, 8, 16, "onnx")], ids=lambda axes: "-".join(map(str, axes))
 )
 def test_a_points_numbers_are_those_of_a_separate_run(
-    swept: Sweep, model: Path, data: Path, tmp_path: Path, layers: int, rank: int | None, dim: int, target: str
+    swept: Sweep, model: Path, data: Path, tmp_path: Path, axes: tuple[int, int | None, int, str]
 ) -> None:
+    layers, rank, dim, target = axes
     request = SliceRequest(
         model=str(model), layers=layers, rank=rank, dim=dim, targets=(target,), precisions=("int8",),
         out=tmp_path / "a", allow_untrained=True,
@@ -90,9 +91,7 @@ def test_a_points_numbers_are_those_of_a_separate_run(
     [row] = evaluate_artifacts([made.artifact.folder], data=data).artifacts
     [variant] = made.artifact.manifest.variants
     files = {entry.path: entry.sha256 for entry in made.artifact.manifest.files}
-    [point] = [
-        p for p in swept.points if (p.layers, p.rank, p.dim, p.target) == (layers, rank, dim, target) and p.bytes
-    ]
+    [point] = [p for p in swept.points if (p.layers, p.rank, p.dim, p.target) == axes and p.bytes]
     assert point.bytes == row.bytes == made.artifact.manifest.shipped_bytes(variant)
     assert point.file_sha256 == files[variant.model_file]
     assert point.planned_bytes == variant.sizes["table_bytes"] + variant.sizes["body_bytes"]
@@ -137,7 +136,9 @@ def test_the_file_is_read_by_pandas_and_duckdb_without_a_network(swept: Sweep) -
     done = [point for point in swept.points if point.status == DONE]
     best = max(done, key=lambda point: point.retained or 0.0)
     with duckdb.connect() as database:
-        found = database.sql(f"SELECT spec, retained FROM '{path}' WHERE status = 'done' ORDER BY retained DESC LIMIT 1")
+        found = database.sql(
+            f"SELECT spec, retained FROM '{path}' WHERE status = 'done' ORDER BY retained DESC LIMIT 1"
+        )
         assert found.fetchone() == (best.spec, best.retained)
     with sqlite3.connect(swept.path) as database:
         same = pd.read_sql("SELECT * FROM points", database)

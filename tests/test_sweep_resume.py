@@ -89,9 +89,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_numbers_and_does_nothing_twi
     references, vectors = out / "work" / "reference", out / "work" / "vectors"
 
     def files(folder: Path) -> list[Path]:
-        return [path for path in folder.glob("*.npz")]
+        return list(folder.glob("*.npz"))
 
-    killed_once(start(recipe, out), lambda: (out / DATABASE).exists())
+    killed_once(start(recipe, out), (out / DATABASE).exists)
     # In the middle of the references: one table's is there, the other's is not
     killed_once(start(recipe, out), lambda: len(files(references)) == 1)
     [first] = files(references)

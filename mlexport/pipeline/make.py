@@ -13,7 +13,7 @@ from mlexport.artifact import (
     VerifyReport,
 )
 from mlexport.calibrated import calibrated
-from mlexport.commit import building, check_target, require_space
+from mlexport.commit import Build, building, check_target, require_space
 from mlexport.errors import UsageError, VerificationError
 from mlexport.evaluate.beir import BUILTIN
 from mlexport.evaluate.retention import CALIBRATION_DOCUMENTS

@@ -230,7 +230,7 @@ def _shipped(plan: SlicePlan, folder: Path) -> tuple[int, str]:
     ]
     digest = sha256(folder / (WEIGHTS if files[0] == "." else files[0]))
     shutil.rmtree(folder)
-    return shipped_bytes(entries, files[0], files), digest
+    return sum(entry.bytes for entry in shipped_files(entries, files[0], files)), digest
 
 
 def _verified(one: _Work) -> VerifyReport:

@@ -59,7 +59,7 @@ def keep_artifact(
         errors = {one.precision: table_error(sub, plan.target, one.rows) for one in plan.variants}
         kept = {} if retention is None else {variant.precision: retention}
         compiled = compiled_of(plan, build.folder, files)
-        build.commit(manifest_of(plan, variants_of(plan, files, reports, errors, kept, compiled=compiled)))
+        build.commit(manifest_of(plan, variants_of(plan, files, reports, errors, kept, compiled=compiled, devices={})))
     if own is not None:
         return str(out)
     return store.put(out, name)
