@@ -9,6 +9,7 @@ from mlexport.cli import profiles as profiles
 from mlexport.cli import recipes as recipes
 from mlexport.cli import report as report
 from mlexport.cli import run as run
+from mlexport.cli import sweep as sweep
 from mlexport.cli import use as use
 from mlexport.cli import weigh as weigh
 from mlexport.cli.app import app as app
