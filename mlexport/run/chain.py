@@ -33,7 +33,7 @@ def run_recipe(plan: RunPlan, *, force: bool = False, progress: Progress | None 
     artifacts = [made.get(target) or read_artifact(plan.out / target) for target in plan.recipe.targets]
     files = [file for artifact in artifacts for file in made_files(artifact)]
     measured = latencies.measure(plan.recipe, artifacts, plan.out, ledger, steps, force=force)
-    estimated = None
+    estimated = latencies.estimate(plan.recipe, artifacts, plan.out, steps)
     known = {file.name for file in files}
     found = [one for one in latencies.file_latencies(plan.recipe, measured, estimated) if one.file in known]
     packs = outputs.packs(plan.recipe, artifacts, plan.out, ledger, steps, force=force)

@@ -12,6 +12,7 @@ from mlexport.artifact import IDS, MANIFEST, Artifact, sha256
 from mlexport.bench.choices import ALL_VARIANTS
 from mlexport.latency import BenchResult, EstimateResult, Subject, read_latency, write_latency
 from mlexport.percentiles import times
+from mlexport.pipeline.estimate import EstimateRequest, estimate_latency
 from mlexport.profiles import load_profile
 from mlexport.progress import Steps
 from mlexport.ran import FileLatency
@@ -68,6 +69,28 @@ def measure(
     with steps.step("measure"):
         result = bench.run([artifact.folder for artifact in artifacts], choices, progress=steps.progress)
     write_latency(result, path)
+    return result
+
+
+def estimate(recipe: Recipe, artifacts: Sequence[Artifact], folder: Path, steps: Steps) -> EstimateResult | None:
+    """Estimate every model file that takes ids on every profile that is not this machine.
+
+    Raises:
+        UsageError: a profile has no throughput to estimate with.
+    """
+    others = other_profiles(recipe)
+    if not others:
+        return None
+    tokens = recipe.measure.tokens if recipe.static is None else (parse_shape(recipe.static)[1],)
+    request = EstimateRequest(
+        subjects=[str(artifact.folder) for artifact in artifacts],
+        profiles=others,
+        tokens=tokens,
+        batches=recipe.measure.batch if recipe.static is None else (parse_shape(recipe.static)[0],),
+    )
+    with steps.step("estimate"):
+        result = estimate_latency(request, progress=steps.progress)
+    write_latency(result, folder / ESTIMATED_FILE)
     return result
 
 
