@@ -21,12 +21,12 @@ def no_notes(facts: ModelFacts, variant: Variant) -> tuple[str, ...]:
 
 
 def text_notes(facts: ModelFacts, variant: Variant) -> tuple[str, ...]:
-    """onnxruntime-extensions 0.13.0, the newest for phones that we know of, refuses a model with the tokenizer inside."""
+    """What onnxruntime-extensions 0.13.0, the newest for phones that we know of, says to a model that takes text."""
     if facts.takes != TEXT:
         return ()
     return (
-        "onnxruntime-extensions 0.13.0 has no HfJsonTokenizer and refuses this model (0.15.2 runs it, in Python): build "
-        "the extensions for phones from source, or pack a gguf artifact",
+        "onnxruntime-extensions 0.13.0 has no HfJsonTokenizer and refuses this model (0.15.2 runs it, in Python): "
+        "build the extensions for phones from source, or pack a gguf artifact",
     )
 
 
