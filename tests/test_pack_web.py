@@ -159,8 +159,8 @@ def test_the_search_page_answers(  # noqa: PLR0917
         # Nothing is cut off at the side of a phone
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        page.get_by_role("button", name="save money").click()
-        page.locator("#results li .text", has_text="budget").wait_for()
+        page.get_by_role("button", name="photo editor").click()
+        page.locator("#results li .text", has_text="layers").wait_for()
     context.close()
     assert set(texts[:2]) == {"A chess game for one or two players", "Un jeu d'échecs contre l'ordinateur"}
     assert len(texts) == 8
