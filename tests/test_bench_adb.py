@@ -192,6 +192,12 @@ def test_openvinos_own_benchmark_app(
     assert run.load_ns is not None
     assert run.first_call_ns is not None
     assert run.engine.version.startswith("20")
+    page = tmp_path / "report.md"
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(out), "--out", str(page)])
+    assert (ended.value.code or 0) == 0
+    # A median without percentiles is a row too
+    assert f"{run.summary_ns['median'] / 1e6:.3g}" in page.read_text(encoding="utf-8")
     assert f"measured on adb:{SERIAL}" in printed.out
     assert list((phone / "root/data/local/tmp").iterdir()) == []
 

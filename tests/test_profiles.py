@@ -148,9 +148,20 @@ def test_a_name_that_leads_nowhere(name: str, said: str) -> None:
 
 
 def test_a_profile_without_throughput_can_be_measured_but_not_estimated() -> None:
+    local = load_profile("local")
+    without = "has no effective throughput, so nothing can be estimated for it: "
     with pytest.raises(UsageError) as raised:
-        require_estimable(load_profile("local"))
-    assert str(raised.value).startswith("profile local has no effective throughput, so nothing can be estimated for it")
+        require_estimable(local)
+    assert str(raised.value) == (
+        f"profile local {without}`mlexport calibrate-device` writes a profile of this machine that has it"
+    )
+    device = local.device.model_copy(update={"form": "board"})
+    with pytest.raises(UsageError) as raised:
+        require_estimable(local.model_copy(update={"name": "mine-cpu", "device": device}))
+    assert str(raised.value) == (
+        f"profile mine-cpu {without}measure with `mlexport bench`, or add figures under `effective` in a copy "
+        "(mlexport profiles cp)"
+    )
     require_estimable(load_profile("h200"))
 
 
