@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -80,7 +81,10 @@ def test_a_file_is_whole(path: Path) -> None:
     # The command that runs it opens the file
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
-    assert "mlexport " in first
+    assert re.search(r": mlexport (bench|estimate|slice) ", first)
+    named = re.search(r"--profile (\S+)", first)
+    assert named
+    assert load_profile(named[1]) in profiles
 
 
 @pytest.mark.parametrize("path", profile_files().values(), ids=lambda path: path.stem)
