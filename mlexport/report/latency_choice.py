@@ -83,8 +83,6 @@ def _facts(row: Row, subjects: Mapping[str, Shown]) -> str:
         times = row.times
         tail = f"; 90% of {plural(times.count, 'call')} within {ms(times.p90_ms)} ms" if times else ""
         how = f"{ms(row.ms)} ms (measured: the median{tail})"
-    elif row.measured:
-        how = f"{ms(row.ms)} ms (measured: the median; single times are not known)"
     else:
         how = f"about {about(row.ms)} ms (estimated: between {about(row.low_ms)} and {about(row.high_ms)} ms)"
     sentence = f"A text of {row.tokens} tokens takes {how}. The artifact is {size(subject.bytes)}"

@@ -55,8 +55,6 @@ def _span(row: Row) -> str:
     """The median and p99, or the estimate and its range."""
     if row.measured:
         return f"{ms(row.ms)} (p99 {_p99(row)})"
-    if row.measured:
-        return ms(row.ms)
     return f"{about(row.ms)} ({about(row.low_ms)}–{about(row.high_ms)})"
 
 
