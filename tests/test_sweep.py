@@ -268,3 +268,16 @@ def test_command(recipe: Path, swept: Sweep, capsys: pytest.CaptureFixture[str])
         main(["sweep", str(recipe), "--out", str(swept.path.parent), "--json"])
     points = json.loads(capsys.readouterr().out)["points"]
     assert [Point(**point) for point in points] == list(read_sweep(swept.path).points)
+
+
+def test_report_shows_it(swept: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "report.html"
+    with pytest.raises(SystemExit) as end:
+        main(["report", str(swept.path.parent), "--out", str(page), "--json"])
+    assert end.value.code == 0
+    done = [point for point in swept.points if point.status == DONE]
+    found = json.loads(capsys.readouterr().out)["sweep"]
+    assert [(one["name"], one["bytes"], one["retained"]) for one in found] == [
+        (point.label, point.bytes, point.retained) for point in done
+    ]
+    assert "L1-R8-D16 gguf q8_0" in page.read_text(encoding="utf-8")
