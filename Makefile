@@ -57,6 +57,8 @@ docs: environment
 	$(BIN)/python docs/generate_cli.py
 	$(BIN)/python docs/generate_quantisation.py
 	$(BIN)/python docs/generate_devices.py
+	$(BIN)/python docs/generate_estimates.py
+	$(BIN)/python docs/generate_recipes.py
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .import_linter_cache
