@@ -265,7 +265,8 @@ def test_a_killed_parent_leaves_no_child(artifacts: dict[str, Path]) -> None:
 
 
 def children(pid: int | None = None) -> list[psutil.Process]:
-    return [one for one in psutil.Process(pid).children() if "mlexport.bench.worker" in " ".join(one.cmdline())]
+    living = [one for one in psutil.Process(pid).children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in living if "mlexport.bench.worker" in one.cmdline()]
 
 
 def until(true: Callable[[], bool], seconds: float = 120) -> None:
