@@ -215,8 +215,8 @@ def test_the_list_fits_110_columns_and_json_has_all(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("profile", all_profiles(), ids=lambda profile: profile.name)
 def test_show_prints_every_figure(profile: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "profiles", "show", profile.name)
-    assert code == 0
+    code, out, err = run(capsys, "profiles", "show", profile.name)
+    assert code == 0, err
     assert all(len(row) <= 110 for row in out.split("\nlimit ")[0].split("\nnote ")[0].splitlines())
     for one in profile_figures(profile):
         assert one.unit in out
