@@ -19,7 +19,13 @@ _BASE_MB: Mapping[Target, float] = {
     Target.QNN: 150.0,
 }
 # Weights held: as stored, and repacked for the products
-_COPIES: Mapping[Target, float] = {Target.GGUF: 1.0, Target.ONNX: 2.0, Target.OPENVINO: 2.0, Target.HF: 1.0, Target.QNN: 1.0}
+_COPIES: Mapping[Target, float] = {
+    Target.GGUF: 1.0,
+    Target.ONNX: 2.0,
+    Target.OPENVINO: 2.0,
+    Target.HF: 1.0,
+    Target.QNN: 1.0,
+}
 # Tensors of a layer that live at the same time beside the widest product's
 _LIVE = 3
 
