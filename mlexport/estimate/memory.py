@@ -12,9 +12,9 @@ from mlexport.spec import Target
 
 # Python, the runtime's libraries and a tokenizer, MB; benchmarks/results/estimator.json
 _BASE_MB: Mapping[Target, float] = {
-    Target.GGUF: 75.0,
-    Target.ONNX: 95.0,
-    Target.OPENVINO: 170.0,
+    Target.GGUF: 130.0,
+    Target.ONNX: 80.0,
+    Target.OPENVINO: 150.0,
     Target.HF: 450.0,
     Target.QNN: 150.0,
 }

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 # Values that shapes are computed from are this small
 SMALL = 256
-
 Shape = tuple[int, ...]
 Data = NDArray[Any]
 
