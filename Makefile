@@ -35,7 +35,7 @@ node: .venv/node/installed-$(TRANSFORMERS_JS)-$(ORT_WEB)
 .venv/node/installed-$(TRANSFORMERS_JS)-$(ORT_WEB): | environment
 	@command -v npm > /dev/null || { echo "tests/clients needs Node.js 20 with npm"; exit 1; }
 	npm install --prefix .venv/node --ignore-scripts --no-audit --no-fund --loglevel=error \
-		@huggingface/transformers@$(TRANSFORMERS_JS) onnxruntime-web@$(ORT_WEB)
+		@huggingface/transformers@$(TRANSFORMERS_JS) onnxruntime-web@$(ORT_WEB) @huggingface/tokenizers@0.2.0
 	@touch $@
 
 # Tests look at pages in a browser, and measure "on a board" over ssh: on Debian and Ubuntu these come from apt
@@ -58,6 +58,8 @@ docs: environment
 	$(BIN)/python docs/generate_quantisation.py
 	$(BIN)/python docs/generate_estimates.py
 	$(BIN)/python docs/generate_devices.py
+	$(BIN)/python docs/generate_estimates.py
+	$(BIN)/python docs/generate_recipes.py
 
 clean:
 	rm -rf .venv out build dist .mypy_cache .ruff_cache .import_linter_cache

@@ -30,6 +30,7 @@ error; an error is one line, `error: …`.
 | 8 | out of memory |
 | 9 | the full model's vectors could not be computed, or an mteb task failed |
 | 10 | latency could not be measured: a provider is missing, a device cannot be reached, a run failed |
+| 11 | a recipe was made, and a demand of it is not met |
 | 130, 143 | interrupted (Ctrl-C), terminated; nothing half-written stays |
 """
 

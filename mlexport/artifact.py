@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -177,12 +177,17 @@ class Manifest:
 
     def shipped(self, variant: Variant) -> tuple[FileEntry, ...]:
         """A variant's files and those that belong to no other one: what a user of it ships."""
-        others = {_stem(other.model_file) for other in self.variants} - {_stem(variant.model_file)}
-        return tuple(entry for entry in self.files if _stem(entry.path) not in others)
+        return shipped_files(self.files, variant.model_file, [other.model_file for other in self.variants])
 
     def shipped_bytes(self, variant: Variant) -> int:
         """Bytes of those files."""
         return sum(entry.bytes for entry in self.shipped(variant))
+
+
+def shipped_files(files: Iterable[FileEntry], model_file: str, all_models: Iterable[str]) -> tuple[FileEntry, ...]:
+    """A model file, what lies beside it under its name, and what belongs to no other model file."""
+    others = {_stem(other) for other in all_models} - {_stem(model_file)}
+    return tuple(entry for entry in files if _stem(entry.path) not in others)
 
 
 def _stem(path: str) -> str:

@@ -36,6 +36,14 @@ class Answers:
 
 def start(sub: SubModel, texts: Sequence[str], work: Path, *, stream: bool) -> subprocess.Popen[str]:
     """Start it on the texts, with `work`, an empty folder, for both sides; `stream`: one layer in memory at a time."""
+    request = request_of(sub, texts, work, stream=stream)
+    (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    arguments = [work / "request.json", work / "vectors.npz"]
+    return process.start("mlexport.reference", arguments, work, output=subprocess.DEVNULL)
+
+
+def request_of(sub: SubModel, texts: Sequence[str], work: Path, *, stream: bool) -> dict[str, object]:
+    """What it is asked; the tokenizer that a vocabulary slice leaves is put into `work`."""
     request: dict[str, object] = {
         "folder": str(sub.checkpoint.folder.resolve()),
         "layers": sub.spec.layers,
@@ -53,9 +61,7 @@ def start(sub: SubModel, texts: Sequence[str], work: Path, *, stream: bool) -> s
         # For the tokenizer's class, where its own settings leave that to the model
         write_json(work / _SLICED / "config.json", sub.config.raw)
         request |= {"kept": sub.vocabulary.runs, "sliced": str(work / _SLICED)}
-    (work / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    arguments = [work / "request.json", work / "vectors.npz"]
-    return process.start("mlexport.reference", arguments, work, output=subprocess.DEVNULL)
+    return request
 
 
 def finish(child: subprocess.Popen[str], work: Path) -> Answers:

@@ -98,7 +98,7 @@ def building(target: Path, *, needed_bytes: int, force: bool = False, kind: Kind
         if not place.name:
             raise UsageError(f"'{target}' cannot hold {kind.noun}: give --out a folder's name")
         _make_parents(place.parent, made)
-        with _lock(place):
+        with locked(place):
             _recover(place)
             check_target(target, force=force, kind=kind)
             yield from _build(target, place)
@@ -195,7 +195,12 @@ def _recover(target: Path) -> None:
 
 
 @contextmanager
-def _lock(target: Path) -> Iterator[None]:
+def locked(target: Path) -> Iterator[None]:
+    """Hold the lock of a folder that is being written; it lies beside it, and is gone with the process that holds it.
+
+    Raises:
+        ExportError: another run holds it.
+    """
     path = target.with_name(f".{target.name}.lock")
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,21 +10,28 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mlexport.errors import DocumentError
+from mlexport.mistakes import Place, Problem, dotted_name, explained, mended
 
 # A profile or a recipe has some hundred lines; anything larger is not one
 _LIMIT_BYTES = 2**20
 _DEEPEST = 20
+_TWICE = "is there twice"
 _TOO_DEEP = f"nested more than {_DEEPEST} deep"
 
-Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_document(path: Path, model: type[Model], change: Mapping[str, object] | None = None) -> Model:
+def read_document(
+    path: Path,
+    model: type[Model],
+    change: Mapping[str, object] | None = None,
+    check: Callable[[Model], Iterable[Problem]] | None = None,
+) -> Model:
     """The file as an instance of `model`.
 
     Args:
-        change: dotted key -> value put in its place before the check ("cuts.layers": [4, 8]).
+        change: dotted key -> value put in its place before the check ("cut.layers": 4).
+        check: finds what the types cannot; asked about the sound part of a file too where its types are wrong.
 
     Raises:
         DocumentError: no file, no YAML, or keys and values that the model does not know: all of them, a line each.
@@ -33,16 +40,60 @@ def read_document(path: Path, model: type[Model], change: Mapping[str, object] |
     node = _compose(text, path)
     if not isinstance(node, yaml.MappingNode):
         raise DocumentError(path, [_at(1, "expected keys and values at the top")])
-    problems: list[tuple[int, str]] = []
+    shape: list[tuple[int, str]] = []
     lines: dict[Place, int] = {}
-    _walk(node, (), lines, problems, set())
-    if not problems:
-        data = _with(_construct(node, path), change or {})
+    _walk(node, (), lines, shape, set())
+    if any(not what.endswith(_TWICE) for _, what in shape):
+        raise DocumentError(path, [_at(line, what) for line, what in sorted(shape)])
+    changed = change or {}
+    found, problems = _validated(_with(_construct(node, path), changed), model, check)
+    if found is None or problems or shape:
+        raise _located(path, shape, problems, lines, [tuple(key.split(".")) for key in changed])
+    return found
+
+
+def _validated(
+    data: dict[str, Any], model: type[Model], check: Callable[[Model], Iterable[Problem]] | None
+) -> tuple[Model | None, list[Problem]]:
+    try:
+        found = model.model_validate(data)
+        return found, [] if check is None else list(check(found))
+    except ValidationError as error:
+        problems = list(explained(error, model))
+        rest = None if check is None else mended(data, error)
+        if check is None or rest is None:
+            return None, problems
         try:
-            return model.model_validate(data)
-        except ValidationError as error:
-            problems += _explained(error, lines)
-    raise DocumentError(path, [_at(line, what) for line, what in sorted(problems)])
+            found = model.model_validate(rest)
+        except ValidationError:
+            return None, problems
+        # What was cut out has its error already, and so have rules that speak of it
+        wrong = [(place, dotted_name(place)) for place, _ in problems]
+        for place, what in check(found):
+            if not any(place[: len(cut)] == cut or name in what for cut, name in wrong):
+                problems.append((place, what))
+        return None, problems
+
+
+def _located(
+    path: Path,
+    shape: Iterable[tuple[int, str]],
+    problems: Iterable[Problem],
+    lines: Mapping[Place, int],
+    changed: Sequence[Place],
+) -> DocumentError:
+    """Each problem with its line, or with the option that it came from."""
+    in_file, by_option = list(shape), list[str]()
+    for place, what in problems:
+        key = next((key for key in changed if place[: len(key)] == key), None)
+        if key is None:
+            line = next((lines[place[:end]] for end in range(len(place), -1, -1) if place[:end] in lines), 1)
+            in_file.append((line, what))
+        else:
+            name = dotted_name(key)
+            repeated = f"'{name}': "
+            by_option.append(f"--set {name}: {what.removeprefix(repeated)}")
+    return DocumentError(path, [_at(line, what) for line, what in sorted(in_file)], by_option)
 
 
 def _text(path: Path) -> str:
@@ -114,7 +165,7 @@ def _walk(
         if isinstance(key, yaml.Node):
             name = key.value if isinstance(key, yaml.ScalarNode) else "?"
             if (*place, name) in lines:
-                problems.append((key.start_mark.line + 1, f"'{_path((*place, name))}' is there twice"))
+                problems.append((key.start_mark.line + 1, f"'{dotted_name((*place, name))}' {_TWICE}"))
             lines[*place, name] = key.start_mark.line + 1
             _walk(child, (*place, name), lines, problems, seen)
         else:
@@ -136,33 +187,6 @@ def _with(data: dict[str, Any], change: Mapping[str, object]) -> dict[str, Any]:
             inner = found
         inner[last] = value
     return data
-
-
-def _explained(error: ValidationError, lines: Mapping[Place, int]) -> Iterator[tuple[int, str]]:
-    for one in error.errors(include_url=False):
-        # Of a key itself, pydantic's place ends so
-        place = tuple(part for part in one["loc"] if part != "[key]")
-        line = next((lines[place[:end]] for end in range(len(place), -1, -1) if place[:end] in lines), 1)
-        name = _path(place)
-        if one["type"] == "extra_forbidden":
-            what = f"unknown key '{name}'"
-        elif one["type"] == "missing":
-            what = f"missing key '{name}'"
-        else:
-            text = str(one["msg"]).removeprefix("Value error, ")
-            # Pydantic's own messages say what was expected; what was found is only short for plain values
-            found = one.get("input")
-            told = one["type"] == "value_error" and repr(found) in text
-            shown = f", got {found!r}" if isinstance(found, str | int | float | bool) and not told else ""
-            what = f"'{name}': {text[:1].lower() + text[1:]}{shown}" if name else text
-        yield line, what
-
-
-def _path(place: Sequence[str | int]) -> str:
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 def _at(line: int, what: str) -> str:

@@ -24,10 +24,15 @@ class UsageError(MlexportError):
 
 
 class DocumentError(UsageError):
-    """A YAML file of the user's is not what it should be; `problems` has every error, "line: what" each."""
+    """A YAML file of the user's is not what it should be; `problems` has every error.
 
-    def __init__(self, path: Path, problems: Sequence[str]) -> None:
-        self.problems = tuple(f"{path}:{problem}" for problem in problems)
+    Args:
+        problems: "line: what" each.
+        others: of no line, such as a value given by an option.
+    """
+
+    def __init__(self, path: Path, problems: Sequence[str], others: Sequence[str] = ()) -> None:
+        self.problems = (*(f"{path}:{problem}" for problem in problems), *others)
         count = len(self.problems)
         super().__init__(self.problems[0] if count == 1 else f"{path} has {count} errors")
 
@@ -76,6 +81,12 @@ class MeasureError(MlexportError):
     """Latency could not be measured: a provider is missing, a device cannot be reached, a run failed."""
 
     exit_code: ClassVar[int] = 10
+
+
+class DemandError(MlexportError):
+    """A recipe was run, and what came out does not meet its demands; everything was kept."""
+
+    exit_code: ClassVar[int] = 11
 
 
 class EvaluationError(MlexportError):

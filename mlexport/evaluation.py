@@ -15,7 +15,7 @@ from mlexport.evaluate.beir import BUILTIN, RetrievalSet, read_retrieval_set
 from mlexport.evaluate.bootstrap import SEED
 from mlexport.evaluate.cache import cache_folder
 from mlexport.evaluate.encode import QUERY, Encoded, ReferenceVectors, artifact_vectors, reference_vectors
-from mlexport.evaluate.retention import compare, full_scores
+from mlexport.evaluate.retention import Retention, compare, full_scores
 from mlexport.evaluate.retrieval import RetrievalScores
 from mlexport.evaluate.stored import COMPARISONS, Storage
 from mlexport.measured import ArtifactRetention, Evaluation, FullModel
@@ -160,11 +160,11 @@ def _evaluate(
     )
 
 
-def open_builtin(model: str, steps: Steps, sample: int | None) -> Reference:
-    """The full model on the built-in set, for `slice --eval`."""
-    data = read_retrieval_set(BUILTIN)
-    data = data if sample is None else data.sampled(sample, SEED)
-    return _reference(open_checkpoint(model), data, SEED, steps, cache=True)
+def open_reference(model: str, data: str, steps: Steps, sample: int | None) -> Reference:
+    """The full model on a retrieval set, for `slice --eval` and recipes."""
+    found = read_retrieval_set(data)
+    found = found if sample is None else found.sampled(sample, SEED)
+    return _reference(open_checkpoint(model), found, SEED, steps, cache=True)
 
 
 def reports(
@@ -192,23 +192,37 @@ def reports(
         )
         with steps.step("eval", full.texts):
             cut = _embed(source, full.data, steps.progress)
-            storages = _storages(full.checkpoint, sub.spec.dim, (), sub.stored)
-            kept = compare(full.data, full.vectors.encoded, full.scores, cut, storages, seed=full.seed)
-        found[variant.precision] = RetentionReport(
-            data=full.data.name,
-            documents=len(full.data.documents),
-            queries=len(full.data.queries),
-            reference=f"{full.checkpoint.name}, {full.vectors.how}",
-            full_ndcg=kept.full_ndcg,
-            ndcg=kept.ndcg,
-            retained_ndcg=kept.retained_ndcg,
-            retained_recall=kept.retained_recall,
-            overlap=kept.overlap,
-            correlation=kept.correlation,
-            stored=kept.stored,
-            notes=full.data.notes,
-        )
+            found[variant.precision] = report_of(full, retention_of(full, cut, sub.spec.dim, sub.stored))
     return found
+
+
+def retention_of(full: Reference, cut: Encoded, dim: int, stored: StoredVectors) -> Retention:
+    """What an artifact's vectors of the set keep, as `slice --eval` wants it: the mean of languages is left out.
+
+    Args:
+        dim: numbers of its vectors.
+        stored: how its vectors are stored, which is compared too.
+    """
+    storages = _storages(full.checkpoint, dim, (), stored)
+    return compare(full.data, full.vectors.encoded, full.scores, cut, storages, seed=full.seed, brief=True)
+
+
+def report_of(full: Reference, kept: Retention) -> RetentionReport:
+    """What a manifest keeps of it."""
+    return RetentionReport(
+        data=full.data.name,
+        documents=len(full.data.documents),
+        queries=len(full.data.queries),
+        reference=f"{full.checkpoint.name}, {full.vectors.how}",
+        full_ndcg=kept.full_ndcg,
+        ndcg=kept.ndcg,
+        retained_ndcg=kept.retained_ndcg,
+        retained_recall=kept.retained_recall,
+        overlap=kept.overlap,
+        correlation=kept.correlation,
+        stored=kept.stored,
+        notes=full.data.notes,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from mlexport.facts import Range
 from mlexport.kept import KeptTokens
 from mlexport.npu import Chip
 from mlexport.retained import FLOAT_VECTORS, StoredVectors
+from mlexport.reuse import Array, Reuse
 from mlexport.spec import SubModelSpec
 from mlexport.tensors import LazyTensor
 
@@ -88,6 +89,7 @@ class Checkpoint:
         factors: (U [vocabulary, r], V [r, hidden]) where the checkpoint has them.
         trained_layers, trained_ranks, trained_dims: cuts that were trained, ascending; ranks empty without factors.
         text: tokenizer facts.
+        reuse: where bytes made from its tensors are kept for other cuts of it; None makes them anew.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Checkpoint:
     trained_ranks: tuple[int, ...]
     trained_dims: tuple[int, ...]
     text: TextFacts
+    reuse: Reuse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,3 +138,19 @@ class SubModel:
     stored: StoredVectors = FLOAT_VECTORS
     chip: Chip | None = None
     ranges: Mapping[str, tuple[Range, Range]] = field(default_factory=dict)
+
+    def packed_once(self, name: str, form: str, make: Callable[[], Iterator[Array]]) -> Iterator[Array]:
+        """A tensor's bytes in some form, kept for other cuts of the checkpoint where it says so.
+
+        Args:
+            name: of the tensor; only matrices are kept.
+            form: all else that the bytes depend on: format, scheme.
+            make: its arrays, in order.
+        """
+        reuse, table = self.checkpoint.reuse, name in (TABLE, TABLE_LEFT, TABLE_RIGHT)
+        if reuse is None or not (table or name.endswith("_proj.weight")):
+            return make()
+        # The table is another one in each rank, and with other tokens
+        runs = None if self.vocabulary is None else self.vocabulary.runs
+        own = replace(reuse, name=f"rank {self.spec.rank}, tokens {runs}") if table else reuse
+        return own.chunks(f"{form} {name}", make)

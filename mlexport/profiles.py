@@ -121,9 +121,11 @@ def require_estimable(profile: Profile) -> None:
         UsageError: it has no effective throughput.
     """
     if not profile.unit.effective:
+        here = profile.device.form == "this machine"
+        copy = "measure with `mlexport bench`, or add figures under `effective` in a copy (mlexport profiles cp)"
+        instead = "`mlexport calibrate-device` writes a profile of this machine that has it" if here else copy
         raise UsageError(
-            f"profile {profile.name} has no effective throughput, so nothing can be estimated for it: measure with "
-            "`mlexport bench`, or add figures under `effective` in a copy (mlexport profiles cp)"
+            f"profile {profile.name} has no effective throughput, so nothing can be estimated for it: {instead}"
         )
 
 

@@ -6,18 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlexport.artifact import IDS, Artifact, TensorPlan, VerifyReport, variant_name
 from mlexport.calibrate.texts import CalibrationTexts
 from mlexport.facts import AutoFacts, CalibrationFacts
 from mlexport.kept import VocabularyReport
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT, Checkpoint, SubModel
-from mlexport.profile import Profile
 from mlexport.quantize.mixed import Choice, Problem
 from mlexport.request import Bound
 from mlexport.search import Hit
 from mlexport.spec import SubModelSpec, Target
 from mlexport.vocabulary import Chosen
+
+if TYPE_CHECKING:
+    # A board that measures imports this module, and needs no reader of profiles
+    from mlexport.profile import Profile
 
 # Bytes of a number as stored in a checkpoint
 _TABLES = (TABLE, TABLE_LEFT, TABLE_RIGHT)

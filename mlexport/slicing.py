@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -215,7 +215,7 @@ def _factors(checkpoint: Checkpoint, rank: int | None) -> tuple[LazyTensor, Lazy
     if rank is None:
         return None
     if checkpoint.factors is None:
-        return _by_svd(checkpoint.tensors[TABLE], rank)
+        return _by_svd(checkpoint, rank)
     u, v = checkpoint.factors
 
     def read_rows(start: int, stop: int) -> Float32:
@@ -227,21 +227,17 @@ def _factors(checkpoint: Checkpoint, rank: int | None) -> tuple[LazyTensor, Lazy
     return left, replace(v, name=TABLE_RIGHT, shape=(rank, v.shape[1]))
 
 
-def _by_svd(table: LazyTensor, rank: int) -> tuple[LazyTensor, LazyTensor]:
-    """The best approximation of a rank (Eckart and Young, 1936), as a projection onto right singular vectors.
-
-    These are the eigenvectors of the Gram matrix, which needs one pass over the rows and no second table.
-    """
+def _by_svd(checkpoint: Checkpoint, rank: int) -> tuple[LazyTensor, LazyTensor]:
+    """The best approximation of a rank (Eckart and Young, 1936), as a projection onto right singular vectors."""
+    table, reuse = checkpoint.tensors[TABLE], checkpoint.reuse
     hidden = table.shape[1]
 
     @cache
     def axes() -> Float32:
-        gram: NDArray[np.float64] = np.zeros((hidden, hidden))
-        for block in table.blocks():
-            wide = block.astype(np.float64)
-            gram += wide.T @ wide
-        vectors: Float32 = np.linalg.eigh(gram)[1][:, ::-1][:, :rank].astype(np.float32)
-        return vectors
+        make = partial(_right_vectors, table)
+        # Every rank takes the first of the same ones
+        found = make() if reuse is None else reuse.array("right singular vectors", (hidden, hidden), make)
+        return np.ascontiguousarray(found[:, :rank])
 
     def read_left(start: int, stop: int) -> Float32:
         rows: Float32 = table.read_rows(start, stop) @ axes()
@@ -253,6 +249,19 @@ def _by_svd(table: LazyTensor, rank: int) -> tuple[LazyTensor, LazyTensor]:
 
     left = LazyTensor(name=TABLE_LEFT, shape=(table.shape[0], rank), stored="f32", read_rows=read_left)
     return left, LazyTensor(name=TABLE_RIGHT, shape=(rank, hidden), stored="f32", read_rows=read_right)
+
+
+def _right_vectors(table: LazyTensor) -> Float32:
+    """A table's right singular vectors, the strongest first, float32 [hidden, hidden], one a column.
+
+    These are the eigenvectors of the Gram matrix, which needs one pass over the rows and no second table.
+    """
+    hidden = table.shape[1]
+    gram: NDArray[np.float64] = np.zeros((hidden, hidden))
+    for block in table.blocks():
+        wide = block.astype(np.float64)
+        gram += wide.T @ wide
+    return np.ascontiguousarray(np.linalg.eigh(gram)[1][:, ::-1], dtype=np.float32)
 
 
 def _product(left: LazyTensor, right: LazyTensor) -> LazyTensor:

@@ -74,17 +74,29 @@ def with_range(plan: SlicePlan, folder: Path, progress: Progress) -> SlicePlan:
         folder: where the temporary folder may lie.
         progress: told the number of documents done.
     """
-    first, sub = plan.variants[0], plan.sub
-    documents = read_retrieval_set(BUILTIN).documents[:CALIBRATION_DOCUMENTS]
-    prompt = sub.text.prompts.get(DOCUMENT, "")
+    first = plan.variants[0]
+    sub = first.sub or plan.sub
     with TemporaryDirectory(dir=folder, prefix="calibrate-") as work:
-        file = export.load(plan.target).write(sub, first.rows, Path(work), lambda _: None)
+        file = export.load(plan.target).write(sub, first.rows, Path(work), lambda _: None, precision=first.precision)
         embedder = runtime.load(plan.target, Path(work), file, sub.text, sub.spec.dim)
         try:
-            texts = [prompt + document.content for document in documents]
-            vectors = embed_all(embedder, sub.spec.dim, texts, progress.advance)
+            vectors = embed_all(embedder, sub.spec.dim, range_texts(sub), progress.advance)
         finally:
             embedder.close()
-    text = f"{len(documents):,} built-in documents, {first.precision}"
-    stored = replace(sub.stored, range=calibrate_range(vectors), calibrated=text)
-    return replace(plan, sub=replace(sub, stored=stored))
+    return ranged_by(plan, vectors)
+
+
+def range_texts(sub: SubModel) -> list[str]:
+    """What an int8 range is calibrated on."""
+    prompt = sub.text.prompts.get(DOCUMENT, "")
+    documents = read_retrieval_set(BUILTIN).documents[:CALIBRATION_DOCUMENTS]
+    return [prompt + document.content for document in documents]
+
+
+def ranged_by(plan: SlicePlan, vectors: Float32) -> SlicePlan:
+    """The plan with the range of vectors of `range_texts`, float32 [texts, dim]."""
+    text = f"{len(vectors):,} built-in documents, {plan.variants[0].precision}"
+    stored = replace(plan.sub.stored, range=calibrate_range(vectors), calibrated=text)
+    # Matrices rounded on text are a cut of their own
+    variants = tuple(v if v.sub is None else replace(v, sub=replace(v.sub, stored=stored)) for v in plan.variants)
+    return replace(plan, sub=replace(plan.sub, stored=stored), variants=variants)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,14 +74,15 @@ def parse_mode(text: str) -> str:
     return text
 
 
-def threshold_for(precisions: Sequence[str]) -> Threshold:
-    """The loosest threshold of the precisions in use: of the body and of the table."""
+def threshold_for(precisions: Sequence[str], bound: float | None = None) -> Threshold:
+    """The loosest threshold of the precisions in use, of body and table; `bound`: a mean that was asked for."""
     found = [THRESHOLDS[precision] for precision in precisions]
-    return Threshold(mean=min(t.mean for t in found), min=min(t.min for t in found))
+    mean = min(t.mean for t in found)
+    return Threshold(mean=mean if bound is None else max(mean, bound), min=min(t.min for t in found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
+class Choice:
     """Texts to compare, and in words what this mode leaves out."""
 
     mode: str
@@ -112,9 +113,9 @@ class Reference:
             VerificationError: the whole model would not fit into memory.
         """
         if self.mode != "off":
-            self.choice = _choose(self.sub, self.mode)
+            self.choice = choose_probes(self.sub.checkpoint.text.max_length, self.mode)
             stream = self.mode == "sample"
-            _check(self.sub, stream=stream)
+            require_reference(self.sub, stream=stream)
             self._work = tempfile.TemporaryDirectory(prefix="mlexport-verify-")
             texts = [probe.text for probe in self.choice.probes]
             self._child = child.start(self.sub, texts, Path(self._work.name), stream=stream)
@@ -163,9 +164,7 @@ def verify(
         VerificationError: the reference itself could not be computed. A failed comparison raises nothing:
             its report says "failed".
     """
-    threshold = threshold_for(precisions)
-    if bound is not None:
-        threshold = replace(threshold, mean=max(threshold.mean, bound))
+    threshold = threshold_for(precisions, bound)
     if reference.mode == "off":
         return _not_verified(threshold)
     sub, texts = reference.sub, [probe.text for probe in reference.choice.probes]
@@ -174,7 +173,7 @@ def verify(
         artifact = Answers(ids=embedder.token_ids(texts), vectors=embedder.embed(texts), source=target)
     finally:
         embedder.close()
-    return _compare(reference.choice, artifact, reference.answers(), threshold, sliced=sub.vocabulary is not None)
+    return compare(reference.choice, artifact, reference.answers(), threshold, sliced=sub.vocabulary is not None)
 
 
 def _not_verified(threshold: Threshold) -> VerifyReport:
@@ -193,8 +192,8 @@ def _not_verified(threshold: Threshold) -> VerifyReport:
     )
 
 
-def _choose(sub: SubModel, mode: str) -> _Choice:
-    longest = sub.checkpoint.text.max_length
+def choose_probes(longest: int, mode: str) -> Choice:
+    """The probe texts of a mode, for models whose longest text has so many tokens."""
     probes = list(PROBES)
     not_checked: list[str] = []
     if mode == "sample":
@@ -204,10 +203,10 @@ def _choose(sub: SubModel, mode: str) -> _Choice:
         probes.append(over_long(longest))
     else:
         not_checked.append(f"a text over the limit of {longest} tokens")
-    return _Choice(mode=mode, probes=probes, not_checked=tuple(not_checked))
+    return Choice(mode=mode, probes=probes, not_checked=tuple(not_checked))
 
 
-def _check(sub: SubModel, *, stream: bool) -> None:
+def require_reference(sub: SubModel, *, stream: bool) -> None:
     """Refuse what the reference cannot do, before anything is loaded."""
     for module in ("torch", "transformers"):
         if find_spec(module) is None:
@@ -229,9 +228,10 @@ def _check_memory(sub: SubModel) -> None:
         )
 
 
-def _compare(
-    choice: _Choice, artifact: Answers, reference: Answers, threshold: Threshold, *, sliced: bool
+def compare(
+    choice: Choice, artifact: Answers, reference: Answers, threshold: Threshold, *, sliced: bool
 ) -> VerifyReport:
+    """The artifact's ids and vectors of the probe texts against the reference's; `sliced`: by a vocabulary slice."""
     norms = np.linalg.norm(artifact.vectors, axis=1) * np.linalg.norm(reference.vectors, axis=1)
     cosines = (artifact.vectors.astype(np.float64) * reference.vectors).sum(axis=1) / np.maximum(norms, 1e-30)
     # A NaN anywhere counts as the worst there is
@@ -256,7 +256,7 @@ def _compare(
     )
 
 
-def _split_change(choice: _Choice, changed: Mapping[int, float]) -> SplitChange:
+def _split_change(choice: Choice, changed: Mapping[int, float]) -> SplitChange:
     if not changed:
         return SplitChange(texts=0, mean_cosine=None, min_cosine=None, worst_text="")
     worst = min(changed, key=lambda text: changed[text])

@@ -154,7 +154,9 @@ def _run(
         resident_bytes=int(45e6 + 1.1 * subject.bytes),
         peak_bytes=int(52e6 + 1.9 * subject.bytes + 20_000 * tokens * batch),
         round_ends=(samples // 2, samples),
-        noise=("steal time was 4.1% of the run", "frequency drifted by 12%") if noisy else (),
+        noise=("The hypervisor took 4.1% of the processor's time (steal).", "The rounds' medians differ by 18%.")
+        if noisy
+        else (),
     )
 
 

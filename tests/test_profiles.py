@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -80,7 +81,10 @@ def test_a_file_is_whole(path: Path) -> None:
     # The command that runs it opens the file
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
-    assert "mlexport " in first
+    assert re.search(r": mlexport (bench|estimate|slice) ", first)
+    named = re.search(r"--profile (\S+)", first)
+    assert named
+    assert load_profile(named[1]) in profiles
 
 
 @pytest.mark.parametrize("path", profile_files().values(), ids=lambda path: path.stem)
@@ -148,9 +152,20 @@ def test_a_name_that_leads_nowhere(name: str, said: str) -> None:
 
 
 def test_a_profile_without_throughput_can_be_measured_but_not_estimated() -> None:
+    local = load_profile("local")
+    without = "has no effective throughput, so nothing can be estimated for it: "
     with pytest.raises(UsageError) as raised:
-        require_estimable(load_profile("local"))
-    assert str(raised.value).startswith("profile local has no effective throughput, so nothing can be estimated for it")
+        require_estimable(local)
+    assert str(raised.value) == (
+        f"profile local {without}`mlexport calibrate-device` writes a profile of this machine that has it"
+    )
+    device = local.device.model_copy(update={"form": "board"})
+    with pytest.raises(UsageError) as raised:
+        require_estimable(local.model_copy(update={"name": "mine-cpu", "device": device}))
+    assert str(raised.value) == (
+        f"profile mine-cpu {without}measure with `mlexport bench`, or add figures under `effective` in a copy "
+        "(mlexport profiles cp)"
+    )
     require_estimable(load_profile("h200"))
 
 

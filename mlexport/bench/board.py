@@ -38,6 +38,8 @@ def main(mark: str) -> int:
     folder = tempfile.mkdtemp(prefix="mlexport-", dir=parent)
     try:
         with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
+            # Python 3.11.4 and later have it, and warn without
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
             archive.extractall(folder)
         _measure(mark, folder)
     except tarfile.ReadError:

@@ -14,7 +14,7 @@ from itertools import product
 
 import numpy as np
 
-from mlexport.bench import environment, noise, stats
+from mlexport.bench import environment, noise, processor, stats
 from mlexport.bench.child import Child
 from mlexport.bench.protocol import END_TO_END, MODEL, TOKENISE, Closed, Opened, Task
 from mlexport.bench.request import BenchRequest, check
@@ -24,6 +24,8 @@ from mlexport.latency import FORMAT_VERSION, MEASURED, BenchResult, Ratio, Run
 from mlexport.progress import Progress, Steps
 from mlexport.runtime.providers import QNN, provider_name
 
+# The kernel counts whole ticks: shares of fewer are guesses
+_FEWEST_TICKS = 100
 # Calls from text to vector, as a share of those of the model
 _END_TO_END_SHARE = 0.2
 
@@ -145,13 +147,14 @@ def _run(child: Child, closed: Closed, one: Entrant, setting: Setting) -> Run:
     ends = tuple(int(end) for end in np.cumsum([len(turn.samples_ns) for turn in turns]))
     p50, p90 = np.percentile(samples, [50, 90])
     cores = sum(turn.cores_ns or 0 for turn in turns)
+    known = cores >= _FEWEST_TICKS * processor.tick_ns()
     signs = noise.Signs(
         medians_ns=stats.medians(samples, ends),
         p50_ns=float(p50),
         p90_ns=float(p90),
         calls=len(samples),
-        steal=sum(turn.steal_ns for turn in turns) / cores if cores else None,
-        others=sum(turn.others_ns for turn in turns) / cores if cores else None,
+        steal=sum(turn.steal_ns for turn in turns) / cores if known else None,
+        others=sum(turn.others_ns for turn in turns) / cores if known else None,
         mhz=[turn.mhz for turn in turns],
         loop_ns=[turn.loop_ns for turn in turns],
     )

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-# Above these a sentence is said. On an idle machine with fixed frequency all stay below (docs/latency.md has what
-# was found)
+# Above these a sentence is said: docs/latency.md has them as a table
 MOST_STEAL = 0.01
 MOST_OTHERS = 0.05
 MOST_FREQUENCY = 1.1

@@ -46,7 +46,8 @@ def ticks(text: str | None = None) -> Ticks | None:
 
 def tick_ns() -> int:
     """Nanoseconds of a tick."""
-    return int(1e9 / os.sysconf("SC_CLK_TCK"))
+    # 100 a second is what every Linux that matters has; Windows has no sysconf
+    return int(1e9 / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100))
 
 
 def usable_cores() -> int:

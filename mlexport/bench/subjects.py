@@ -57,17 +57,21 @@ def lengths(request: BenchRequest, found: Sequence[Entrant]) -> tuple[int, ...]:
 
 
 def _names(found: Sequence[tuple[Contestant, Artifact, Variant]]) -> list[str]:
-    """Cut, target and variant; then what tells those apart that share them: the folder, the settings."""
-    plain = [f"{artifact.manifest.spec} {artifact.manifest.target} {variant.name}" for _, artifact, variant in found]
-    folders = [Path(_folder(one)).name for one, _, _ in found]
-    whole = [_folder(one) for one, _, _ in found]
-    settings = [_settings(one) for one, _, _ in found]
-    names = plain
-    for extra in (folders, whole, settings):
-        shared = [{extra[other] for other in range(len(names)) if names[other] == name} for name in names]
+    """Cut, target and variant; then what tells those apart that share them: the folder, the settings.
+
+    Raises:
+        UsageError: the same contestant twice.
+    """
+    contestants = [one for one, _, _ in found]
+    names = [f"{artifact.manifest.spec} {artifact.manifest.target} {variant.name}" for _, artifact, variant in found]
+    differences = [[Path(_folder(one)).name for one in contestants], [_folder(one) for one in contestants]]
+    differences += map(list, zip(*map(_settings, contestants), strict=True))
+    for extra in differences:
+        # What those of the same name are told apart by is put behind it, for all of them
+        told = [{more for name, more in zip(names, extra, strict=True) if name == mine} for mine in names]
         names = [
-            f"{name} {more}".strip() if len(of) > 1 else name
-            for name, more, of in zip(names, extra, shared, strict=True)
+            f"{name} {more}".strip() if len(several) > 1 else name
+            for name, more, several in zip(names, extra, told, strict=True)
         ]
     for place, name in enumerate(names):
         if name in names[:place]:
@@ -79,12 +83,13 @@ def _folder(one: Contestant) -> str:
     return one.shown or one.artifact
 
 
-def _settings(one: Contestant) -> str:
+def _settings(one: Contestant) -> tuple[str, ...]:
+    """Provider, options, threads, layers in words; empty where nothing is said."""
     made = one.settings
-    options = [f"{key}={value}" for key, value in made.options.items()]
-    threads = [] if made.threads is None else [f"{made.threads} threads" if made.threads > 1 else "1 thread"]
-    layers = [] if made.gpu_layers is None else [f"{made.gpu_layers} layers on the GPU"]
-    return ", ".join([*([made.provider] if made.provider else []), *options, *threads, *layers])
+    options = ", ".join(f"{key}={value}" for key, value in made.options.items())
+    threads = "" if made.threads is None else f"{made.threads} thread{'s' if made.threads > 1 else ''}"
+    layers = "" if made.gpu_layers is None else f"{made.gpu_layers} layers on the GPU"
+    return made.provider or "", options, threads, layers
 
 
 def _subject(name: str, one: Contestant, artifact: Artifact, variant: Variant) -> Subject:

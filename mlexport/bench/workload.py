@@ -20,8 +20,10 @@ TEXTS = 8
 _LANGUAGES = ("en", "ja", "de", "ru", "ko", "fr", "zh_CN", "uk")
 # Characters around the first try: merges make counts go down and up again within a word
 _WINDOW = 24
-# Single tokens of about any vocabulary, for texts that jump over the count
-_FILLERS = (" a", " 1", ".", "a")
+# Single tokens of about any vocabulary, for texts that jump over the count: a character may be several tokens
+_FILLERS = (" a", " 1", " .", "1")
+_MOST_FILLERS = 8
+_MORE = " and some words more" * 4
 
 # Texts -> token count of each, the end token included
 Count = Callable[[Sequence[str]], Sequence[int]]
@@ -72,15 +74,17 @@ def _exact(count: Count, tokens: int, sentences: Iterator[str]) -> str:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if count([text[:middle]])[0] < tokens else (low, middle)
-    first = max(0, high - _WINDOW)
-    cuts = [text[:end] for end in range(first, min(len(text), high + _WINDOW) + 1)]
+    cuts = [text[:end] for end in range(max(1, high - _WINDOW), min(len(text), high + _WINDOW) + 1)]
     counts = count(cuts)
-    # The step from one token fewer says that nothing was cut by the tokenizer's own limit
-    for before, cut, found in zip(counts, cuts[1:], counts[1:], strict=False):
-        if found == tokens and before == tokens - 1 and not cut[-1].isspace():
-            return cut
-    filled = [cut + one for cut, found in zip(cuts, counts, strict=True) if found == tokens - 1 for one in _FILLERS]
-    for cut, found in zip(filled, count(filled) if filled else (), strict=True):
-        if found == tokens:
-            return cut
+    # A tokenizer that cuts at this very count gives it to longer texts too
+    if count([text + _MORE])[0] > tokens:
+        whole = [cut for cut, found in zip(cuts, counts, strict=True) if found == tokens and not cut[-1].isspace()]
+        if whole:
+            return whole[-1]
+    for cut, found in reversed(list(zip(cuts, counts, strict=True))):
+        for one in _FILLERS if 2 <= tokens - found <= _MOST_FILLERS else ():
+            grown = [cut + one * times for times in range(1, tokens - found + 1)]
+            # One token more each time, the last time as well
+            if list(count(grown)) == list(range(found + 1, tokens + 1)):
+                return grown[-1]
     raise MeasureError(f"no text of exactly {tokens} tokens was found for this tokenizer: choose another length")

@@ -6,7 +6,10 @@ from mlexport.cli import make as make
 from mlexport.cli import measure as measure
 from mlexport.cli import packs as packs
 from mlexport.cli import profiles as profiles
+from mlexport.cli import recipes as recipes
 from mlexport.cli import report as report
+from mlexport.cli import run as run
+from mlexport.cli import sweep as sweep
 from mlexport.cli import use as use
 from mlexport.cli import weigh as weigh
 from mlexport.cli.app import app as app

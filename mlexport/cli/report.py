@@ -15,7 +15,7 @@ from mlexport.errors import UsageError
 def report(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULT...", help="Files of `mlexport bench --out` and `mlexport estimate --out`."),
+        typer.Argument(metavar="RESULT...", help="Files of `mlexport bench` and `estimate`, folders of `sweep`."),
     ],
     *,
     out: Annotated[
@@ -39,22 +39,25 @@ def report(
     \b
     mlexport report bench.json --out report.html
     mlexport report bench.json pixel-8.json --out report.html --out report.csv
+    mlexport report out/sweep-phones-compared --out report.html
     mlexport report bench.json --tokens 256 --min-retention 0.98
     """
     from datetime import UTC, datetime  # noqa: PLC0415
     from importlib.metadata import version  # noqa: PLC0415
 
-    from mlexport.report import console, latency_terminal, publish  # noqa: PLC0415
+    from mlexport.report import console, latency_terminal, publish, sweep_points  # noqa: PLC0415
     from mlexport.report.described import describe  # noqa: PLC0415
     from mlexport.report.latency_build import build  # noqa: PLC0415
     from mlexport.report.latency_data import report_data  # noqa: PLC0415
+    from mlexport.swept import read_sweep  # noqa: PLC0415
 
     outs = out or []
     forms = [publish.form_of(path) for path in outs]
     same = [path for path in outs if path.resolve() in {result.resolve() for result in results}]
     if same:
         raise UsageError(f"{same[0]} is one of the results: give --out another name")
-    read = [publish.read_named(path) for path in results]
+    swept = [read_sweep(path) for path in results if sweep_points.is_points(path)]
+    read = [publish.read_named(path) for path in results if not sweep_points.is_points(path)]
     found = build(
         read,
         described=describe(publish.profiles_of(read)),
@@ -63,6 +66,8 @@ def report(
         title=title,
         tokens=tokens,
         min_retention=min_retention,
+        points=[point for sweep in swept for point in sweep_points.points_of(sweep)],
+        more=[sweep_points.sweep_source(sweep) for sweep in swept],
     )
     publish.write_report([(path, form(found)) for path, form in zip(outs, forms, strict=True)])
     if as_json:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlexport.evaluate.retrieval import Float64, Places
 from mlexport.retained import UNDEFINED, Estimate
@@ -13,6 +15,10 @@ from mlexport.retained import UNDEFINED, Estimate
 RESAMPLES = 2000
 LEVEL = 0.95
 SEED = 0
+# Draws are kept for the next artifact of the same queries: so many bytes of them at most, and so many sets
+_KEPT_BYTES, _KEPT_SETS = 2**26, 32
+# Resamples of one matrix product
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +63,11 @@ def bootstrap_means(
     """
     values = np.stack(columns, axis=1)
     groups = [np.arange(len(values))] if strata is None else list(strata)
-    generator = np.random.default_rng(seed)
-    parts = [_resampled(values[group], resamples, generator) for group in groups]
+    if strata is None and len(values) * resamples * np.dtype(np.uint16).itemsize <= _KEPT_BYTES:
+        parts = [_with_draws(_draws(len(values), resamples, seed), values)]
+    else:
+        generator = np.random.default_rng(seed)
+        parts = [_resampled(values[group], resamples, generator) for group in groups]
     return Means(
         value=np.mean([values[group].mean(axis=0) for group in groups], axis=0),
         resampled=np.mean(parts, axis=0),
@@ -72,6 +81,23 @@ def _resampled(values: Float64, resamples: int, generator: np.random.Generator) 
     for number in range(resamples):
         counts = np.bincount(generator.integers(rows, size=rows), minlength=rows)
         found[number] = counts @ values / rows
+    return found
+
+
+@lru_cache(maxsize=_KEPT_SETS)
+def _draws(rows: int, resamples: int, seed: int) -> NDArray[np.uint16]:
+    """How often each resample draws each row, uint16 [resamples, rows]: those of `_resampled` with a new generator."""
+    generator = np.random.default_rng(seed)
+    found = np.empty((resamples, rows), dtype=np.uint16)
+    for number in range(resamples):
+        found[number] = np.bincount(generator.integers(rows, size=rows), minlength=rows)
+    return found
+
+
+def _with_draws(draws: NDArray[np.uint16], values: Float64) -> Float64:
+    """Means of resampled rows, float64 [resamples, columns]."""
+    parts = [draws[start : start + _AT_ONCE] @ values for start in range(0, len(draws), _AT_ONCE)]
+    found: Float64 = np.concatenate(parts) / len(values)
     return found
 
 

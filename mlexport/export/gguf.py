@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,8 @@ def _write_tensors(
     file = writer.fout[0]
     writer.write_padding(file, file.tell())
     for row in plan:
-        for block in packed(sub.tensors[row.name], row.scheme):
+        make = partial(packed, sub.tensors[row.name], row.scheme)
+        for block in sub.packed_once(row.name, f"gguf {row.scheme}", make):
             advance(file.write(block.data))
         writer.write_padding(file, row.bytes)
 

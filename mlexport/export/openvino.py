@@ -19,7 +19,7 @@ from mlexport.artifact import TensorPlan
 from mlexport.errors import missing_extra
 from mlexport.export.files import copy_text_files, write_json
 from mlexport.export.modules import write_modules
-from mlexport.export.onnx import embedder_graph, matrix_scheme
+from mlexport.export.onnx import embedder_graph, kept_weights, matrix_scheme
 from mlexport.model import SubModel
 from mlexport.spec import INFERENCE_PRECISION
 
@@ -80,7 +80,7 @@ def _write_graph(sub: SubModel, plan: Sequence[TensorPlan], path: Path, advance:
 
     graph = embedder_graph(sub, {row.name: _STORED.get(row.scheme, row.scheme) for row in plan})
     # Beside the graph at any size: only such tensors are mapped
-    write_model(graph.build({}), graph.b.weights, path, advance, external=True)
+    write_model(graph.build({}), kept_weights(graph, sub, "openvino"), path, advance, external=True)
 
 
 def _convert(graph: Path, path: Path, *, computed_in_f32: bool) -> None:

@@ -78,4 +78,4 @@ def _reason(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith("Exception from")]
     first = (said or lines or ["no reason given"])[0]
-    return first.split(" Error: Exception from")[0].rstrip(",.")
+    return f"OpenVINO answers '{first.split(' Error: Exception from')[0].rstrip(',.')}'"

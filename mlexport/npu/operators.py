@@ -17,7 +17,7 @@ class OperatorList:
     """Operators that one kind of NPU takes.
 
     Attributes:
-        names: as the graph's own format calls them; for ONNX Runtime's operators with "com.microsoft." in front.
+        names: as the graph's own format calls them; for ONNX Runtime's operators with their domain in front.
         source: where the list was read.
     """
 
@@ -31,20 +31,21 @@ _QNN = """
     Abs Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Cast Ceil Clip Concat Conv ConvTranspose Cos
     CumSum DepthToSpace DequantizeLinear Div Einsum Elu Equal Exp Expand Flatten Floor Gather GatherElements GatherND
     Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish
-    Identity InstanceNormalization Inverse IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
+    Identity InstanceNormalization IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
     LpNormalization MatMul Max MaxPool Mean Min Mod Mul Neg NonZero Not Or PRelu Pad Pow QuantizeLinear
     RandomNormalLike RandomUniformLike Reciprocal ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu
     RMSNormalization Reshape Resize RoiAlign Round RotaryEmbedding STFT ScatterElements ScatterND Sigmoid Sign Sin Slice
     Softmax Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Unsqueeze
     Upsample Where
-    com.microsoft.DequantizeLinear com.microsoft.FusedMatMul com.microsoft.Gelu com.microsoft.MatMulNBits
+    com.microsoft.DequantizeLinear com.microsoft.FusedMatMul com.microsoft.Gelu com.microsoft.Inverse
+    com.microsoft.MatMulNBits
     com.microsoft.QuantizeLinear com.microsoft.QuickGelu com.microsoft.RotaryEmbedding
     com.microsoft.SimplifiedLayerNormalization
 """
 # The notes of releases 2.4 to 2.7; Attention is in none of them, and compiles with 2.7
 _QNN_LATER = """
-    GRU IsInf LpPool OneHot Selu Xor Shape ReduceLogSumExp QLinearMatMul NonMaxSuppression If ArrayFeatureExtractor
-    MaxRoiPool QLinearConv Swish Attention
+    GRU IsInf LpPool OneHot Selu Xor Shape ReduceLogSumExp QLinearMatMul NonMaxSuppression If
+    ai.onnx.ml.ArrayFeatureExtractor MaxRoiPool QLinearConv Swish Attention
 """
 
 # OpenVINO's operations with a parser of their own in the NPU's compiler

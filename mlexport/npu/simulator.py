@@ -89,6 +89,10 @@ def compile_graph(model: Path, out: Path, chip: Chip, metadata: Mapping[str, str
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
         command = ["compile", work / "job.json"]
         code = process.run(_CHILD, command, work, lambda _: None)
+        if code != 0:
+            # What it took of a graph is no graph
+            for left in (out, *out.parent.glob(f"{out.stem}_qnn*.bin")):
+                left.unlink(missing_ok=True)
         if code == NOT_TAKEN:
             raise ExportError(
                 f"Qualcomm's compiler for {chip.soc} left operators to the CPU, which is disabled: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlexport.artifact import IDS, TEXT, Variant
 from mlexport.pack.manifest import ModelFacts
-from mlexport.pack.platform import Kit, Platform
+from mlexport.pack.platform import Kit, Platform, text_notes
 from mlexport.spec import Target
 
 # An APK's assets are read into memory, and its entries end at 2 GiB
@@ -14,10 +14,12 @@ _PLAY_BYTES = 200 * 10**6
 
 
 def notes(facts: ModelFacts, variant: Variant) -> tuple[str, ...]:
-    """Google Play's limit."""
+    """Google Play's limit, and an operator that the published extensions lack."""
+    found = text_notes(facts, variant)
     if facts.bytes <= _PLAY_BYTES:
-        return ()
+        return found
     return (
+        *found,
         f"{facts.bytes:,} bytes are over Google Play's 200 MB for an app's base module: deliver the model as an asset "
         "pack, or download it at the first start",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlexport.artifact import IDS, TEXT
-from mlexport.pack.platform import Kit, Platform
+from mlexport.pack.platform import Kit, Platform, text_notes
 from mlexport.spec import Target
 
 _NEXT = "add the folder to an app in Xcode as a local package (README.md)"
@@ -30,4 +30,5 @@ PLATFORM = Platform(
             next=_NEXT,
         ),
     ),
+    notes=text_notes,
 )

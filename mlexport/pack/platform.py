@@ -20,6 +20,16 @@ def no_notes(facts: ModelFacts, variant: Variant) -> tuple[str, ...]:
     return ()
 
 
+def text_notes(facts: ModelFacts, variant: Variant) -> tuple[str, ...]:
+    """What onnxruntime-extensions 0.13.0, the newest for phones that we know of, says to a model that takes text."""
+    if facts.takes != TEXT:
+        return ()
+    return (
+        "onnxruntime-extensions 0.13.0 has no HfJsonTokenizer and refuses this model (0.15.2 runs it, in Python): "
+        "build the extensions for phones from source, or pack a gguf artifact",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kit:
     """How a platform runs one kind of model file.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from mlexport import evaluation, export
 from mlexport import verify as verification
@@ -14,6 +15,7 @@ from mlexport.artifact import (
 from mlexport.calibrated import calibrated
 from mlexport.commit import Build, building, check_target, require_space
 from mlexport.errors import UsageError, VerificationError
+from mlexport.evaluate.beir import BUILTIN
 from mlexport.evaluate.retention import CALIBRATION_DOCUMENTS
 from mlexport.facts import CompiledFacts, DeviceCheck
 from mlexport.fit import check_operators
@@ -40,6 +42,7 @@ def slice_model(
     verify: str = "full",
     force: bool = False,
     retention: bool = False,
+    data: str = BUILTIN,
     sample: int | None = None,
     progress: Progress | None = None,
 ) -> list[SliceResult]:
@@ -48,7 +51,8 @@ def slice_model(
     Args:
         verify: "full", "sample" or "off".
         force: replace an artifact at the target.
-        retention: measure what each model file keeps of the full model on the built-in set.
+        retention: measure what each model file keeps of the full model.
+        data: "builtin", or a folder in BEIR's layout: what retention is measured on.
         sample: so many of its queries; None takes all.
         progress: told about steps and bytes.
 
@@ -63,7 +67,9 @@ def slice_model(
         MissingExtraError: a library of the target, or of the verification, is not installed.
     """
     plans = plan_slice(request, progress=progress)
-    return write_slices(plans, verify=verify, force=force, retention=retention, sample=sample, progress=progress)
+    return write_slices(
+        plans, verify=verify, force=force, retention=retention, data=data, sample=sample, progress=progress
+    )
 
 
 def write_slices(
@@ -72,6 +78,7 @@ def write_slices(
     verify: str = "full",
     force: bool = False,
     retention: bool = False,
+    data: str = BUILTIN,
     sample: int | None = None,
     progress: Progress | None = None,
 ) -> list[SliceResult]:
@@ -85,7 +92,7 @@ def write_slices(
     # One reference for all targets; it starts here, and computes while the first artifact is written
     with verification.Reference(plans[0].sub, verify) as reference:
         steps = Steps(progress, plans[0].steps)
-        full = evaluation.open_builtin(plans[0].source, steps, sample) if retention else None
+        full = evaluation.open_reference(plans[0].source, data, steps, sample) if retention else None
         shared = steps.done[len(plans[0].steps) :]
         return [
             _calibrate_and_make(p, Steps(progress, (*p.steps, *shared)), reference, full, force=force) for p in plans
@@ -118,9 +125,7 @@ def _make(
             with steps.step("calibrate", CALIBRATION_DOCUMENTS):
                 plan = with_range(plan, build.folder, steps.progress)
         with steps.step("write", plan.bytes):
-            written = _write(plan, build, steps)
-            write_kept(plan.sub.vocabulary, build.folder)
-            carry_licence(plan.sub.checkpoint.folder, build.folder)
+            written = write_variants(plan, build.folder, steps.progress.advance)
         devices = _devices(plan, build, written)
         with steps.step("verify"):
             reports = [
@@ -146,31 +151,37 @@ def _make(
             errors = {name: table_error(plan.sub, plan.target, variant.rows) for name, variant in checked.items()}
         kept = {} if full is None else evaluation.reports(full, plan, build.folder, written, steps)
         with steps.step("commit"):
-            compiled = _compiled(plan, build, written)
+            compiled = compiled_of(plan, build.folder, written)
             variants = variants_of(plan, written, reports, errors, kept, compiled=compiled, devices=devices)
             artifact = build.commit(manifest_of(plan, variants))
     return SliceResult(artifact=artifact, steps=tuple(steps.done))
 
 
-def _write(plan: SlicePlan, build: Build, steps: Steps) -> list[str]:
-    """Every variant's model file, relative to the folder."""
+def write_variants(plan: SlicePlan, folder: Path, advance: Callable[[int], None]) -> list[str]:
+    """Write every variant and what belongs to them but the manifest; the model files, relative to the folder.
+
+    Args:
+        advance: told the bytes of each block.
+    """
     written: list[str] = []
     for variant in plan.variants:
         if variant.takes == TEXT:
             # Planned right behind the file that takes ids
             beside = written[-1]
             name = export.load_text(plan.target).write_text_in(
-                variant.sub or plan.sub, variant.rows, build.folder, beside, steps.progress.advance
+                variant.sub or plan.sub, variant.rows, folder, beside, advance
             )
         else:
             name = export.load(plan.target).write(
                 variant.sub or plan.sub,
                 variant.rows,
-                build.folder,
-                steps.progress.advance,
+                folder,
+                advance,
                 precision=variant.precision,
             )
         written.append(name)
+    write_kept(plan.sub.vocabulary, folder)
+    carry_licence(plan.sub.checkpoint.folder, folder)
     return written
 
 
@@ -181,12 +192,13 @@ def _devices(plan: SlicePlan, build: Build, written: Sequence[str]) -> Mapping[s
     return {name: check for name, check in checks.items() if check is not None}
 
 
-def _compiled(plan: SlicePlan, build: Build, written: Sequence[str]) -> Mapping[str, CompiledFacts]:
+def compiled_of(plan: SlicePlan, folder: Path, written: Sequence[str]) -> Mapping[str, CompiledFacts]:
+    """What model files in a folder were compiled for, by their names; none for targets that are not compiled."""
     if plan.target is not Target.QNN:
         return {}
     from mlexport.export.qnn import compiled_facts  # noqa: PLC0415
 
-    return {name: compiled_facts(plan.sub, build.folder / name) for name in written}
+    return {name: compiled_facts(plan.sub, folder / name) for name in written}
 
 
 def _require_passed(plan: SlicePlan, reports: Sequence[VerifyReport], steps: Steps) -> None:

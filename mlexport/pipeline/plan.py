@@ -13,7 +13,8 @@ from mlexport.calibrated import choose_mixture, sensitivity
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import UsageError
 from mlexport.fit import require_fit
-from mlexport.model import SubModel
+from mlexport.kept import KeptTokens
+from mlexport.model import Checkpoint, SubModel
 from mlexport.places import folder_of, source_of
 from mlexport.profiles import load_profile
 from mlexport.progress import Progress, Steps
@@ -29,7 +30,7 @@ from mlexport.results import (
 from mlexport.retained import StoredVectors
 from mlexport.slicing import cut, spec_of
 from mlexport.spec import AUTO, Target, parse_target
-from mlexport.vocabulary import choose, parse_vocabulary
+from mlexport.vocabulary import Chosen, choose, parse_vocabulary
 
 
 def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> list[SlicePlan]:
@@ -38,7 +39,6 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
     Errors are those of `slice_model`.
     """
     checked = check(request)
-    profile = None if request.profile is None else load_profile(request.profile)
     wanted = parse_vocabulary(request.vocab, request.vocab_coverage)
     texts = None if checked.calibrate is None else read_calibration(checked.calibrate)
     steps = Steps(progress)
@@ -46,10 +46,25 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
         checkpoint = open_checkpoint(request.model)
     with steps.step("cut"):
         chosen = None if wanted is None else choose(checkpoint, wanted)
-        kept = None if chosen is None else chosen.kept
-        spec = spec_of(checkpoint, layers=request.layers, vocabulary=kept, rank=request.rank, dim=request.dim)
-        sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, vocabulary=kept, shape=checked.shape)
-        sub = replace(sub, stored=StoredVectors(precision=checked.vectors.value), chip=checked.chip)
+    return plan_cut(checkpoint, chosen, request, texts=texts, steps=steps)
+
+
+def plan_cut(
+    checkpoint: Checkpoint,
+    chosen: Chosen | None,
+    request: SliceRequest,
+    *,
+    texts: CalibrationTexts | None,
+    steps: Steps,
+) -> list[SlicePlan]:
+    """The same for a checkpoint that is open, tokens that are chosen, and calibration texts that are read.
+
+    Errors are those of `slice_model`.
+    """
+    checked = check(request)
+    profile = None if request.profile is None else load_profile(request.profile)
+    with steps.step("cut"):
+        sub = cut_of(checkpoint, request, checked, None if chosen is None else chosen.kept)
     with steps.step("plan"):
         planned = {target: _plan_variants(sub, target, checked, request.text_in) for target in checked.targets}
     variants = {target: _mixed(sub, target, found, (checked.bound, texts), steps) for target, found in planned.items()}
@@ -76,6 +91,13 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
     for plan in plans if profile is not None else ():
         require_fit(profile, plan)
     return plans
+
+
+def cut_of(checkpoint: Checkpoint, request: SliceRequest, checked: CheckedRequest, kept: KeptTokens | None) -> SubModel:
+    """The cut that a request asks for, with the tokens that stay."""
+    spec = spec_of(checkpoint, layers=request.layers, vocabulary=kept, rank=request.rank, dim=request.dim)
+    sub = cut(checkpoint, spec, allow_untrained=request.allow_untrained, vocabulary=kept, shape=checked.shape)
+    return replace(sub, stored=StoredVectors(precision=checked.vectors.value), chip=checked.chip)
 
 
 def _plan_variants(sub: SubModel, target: Target, checked: CheckedRequest, text_in: bool) -> tuple[VariantPlan, ...]:

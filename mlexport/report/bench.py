@@ -28,6 +28,8 @@ def show_bench(console: Console, result: BenchResult) -> None:
     console.print(_table(result))
     console.print()
     if result.ratios:
+        first = result.subjects[0].name
+        console.print(f"times as long as {first}; 95% intervals over the rounds", style="italic", soft_wrap=True)
         console.print(_ratios(result))
         console.print()
     line(console, "tokens/s", "of all streams together; from text: tokenising and model; MB: resident after the calls")
@@ -106,9 +108,7 @@ def _p99(found: Times) -> str:
 
 def _ratios(result: BenchResult) -> Table:
     """A row for each artifact but the first, a column for each setting."""
-    first = result.subjects[0].name
-    title = f"times as long as {first}; 95% intervals over the rounds"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     table.add_column("artifact")
     settings = list(dict.fromkeys((one.tokens, one.batch, one.streams) for one in result.ratios))
     for tokens, batch, streams in settings:

@@ -26,7 +26,7 @@ from mlexport.report.latency import (
 )
 from mlexport.report.latency_choice import choose, reference_front
 from mlexport.report.pareto import Point
-from mlexport.report.words import listed, plural
+from mlexport.report.words import joined, listed, plural
 
 _TITLE = "What runs how fast, and where"
 
@@ -64,28 +64,18 @@ def build(
     plain = [named.result for named in results]
     subjects, subject_names = gather.join_subjects(plain)
     devices, device_names = gather.join_devices(plain, {} if described is None else described)
-    rows: list[Row] = []
-    refused: list[Refused] = []
-    ratios: list[Compared] = []
-    for named, own, profiles in zip(results, subject_names, device_names, strict=True):
+    for named, own in zip(results, subject_names, strict=True):
         _check(named, own)
-        if isinstance(named.result, BenchResult):
-            rows += gather.measured_rows(named.result, own, profiles)
-            ratios += gather.compared(named.result, own, profiles)
-        else:
-            for one in gather.estimated_rows(named.result, own):
-                (refused if isinstance(one, Refused) else rows).append(one)  # type: ignore[arg-type]
+    found = [_found(*each) for each in zip(plain, subject_names, device_names, strict=True)]
+    rows = [one for parts in found for one in parts if isinstance(one, Row)]
+    refused = [one for parts in found for one in parts if isinstance(one, Refused)]
+    ratios = [one for parts in found for one in parts if isinstance(one, Compared)]
     if not rows and not refused and not points:
         raise UsageError("nothing to report: no file has a run, an estimate or a point of a sweep")
     by_name = {one.name: one for one in subjects}
     lengths = _lengths(rows, tokens)
     references = {name: _reference(rows, name, length) for name, length in lengths.items()}
-    without = {name: {one.subject for one in refused if one.device == name} for name in references}
-    choices = [
-        choose(name, own, by_name, min_retention, refused=len(without[name] - {row.subject for row in own}))
-        for name, own in references.items()
-    ]
-    chosen = tuple(one for one in choices if one is not None)
+    choices = _choices(references, refused, by_name, min_retention)
     return Report(
         title=title or _TITLE,
         tool=tool,
@@ -100,12 +90,30 @@ def build(
         refused=tuple(refused),
         compared=tuple(ratios),
         front=frozenset().union(*(reference_front(own, by_name) for own in references.values())),
-        choices=chosen,
-        summary=tuple(_summary(subjects, devices, rows, refused, chosen)),
+        choices=choices,
+        summary=tuple(_summary(subjects, devices, rows, refused, choices)),
         warnings=tuple(_warnings(devices, rows, by_name)),
         method=tuple(dict.fromkeys(s for r in plain if not isinstance(r, BenchResult) for s in r.method)),
         points=tuple(points),
     )
+
+
+def _found(result: gather.Result, subjects: dict[str, str], devices: dict[str, str]) -> list[Row | Refused | Compared]:
+    """What one file says, in the report's names."""
+    if isinstance(result, BenchResult):
+        return [*gather.measured_rows(result, subjects, devices), *gather.compared(result, subjects, devices)]
+    return list(gather.estimated_rows(result, subjects))
+
+
+def _choices(
+    references: Mapping[str, tuple[Row, ...]], refused: Sequence[Refused], subjects: Mapping[str, Shown], least: float
+) -> tuple[Choice, ...]:
+    """One for each device that has a latency at its length of reference."""
+    found = []
+    for device, rows in references.items():
+        without = {one.subject for one in refused if one.device == device} - {row.subject for row in rows}
+        found.append(choose(device, rows, subjects, least, refused=len(without)))
+    return tuple(one for one in found if one is not None)
 
 
 def _check(named: Named, own: Mapping[str, str]) -> None:
@@ -193,11 +201,12 @@ def _warnings(devices: Sequence[Device], rows: Sequence[Row], subjects: Mapping[
     for device in devices:
         noisy = [row for row in rows if row.device == device.name and row.measured and row.remarks]
         count = sum(row.device == device.name and row.measured for row in rows)
-        if not device.trusted:
-            yield f"{device.name}: a run was too noisy to trust; measure again on a quiet machine."
         if noisy:
-            reasons = listed(list(dict.fromkeys(remark for row in noisy for remark in row.remarks)), 3)
-            yield f"{device.name}: {len(noisy)} of {count} measured runs were noisy ({reasons})."
+            reasons = listed(list(dict.fromkeys(remark.rstrip(".") for row in noisy for remark in row.remarks)), 3)
+            again = "" if device.trusted else " Measure again on a quiet machine."
+            yield f"{device.name}: {len(noisy)} of {count} measured runs are hard to trust ({reasons}).{again}"
+        elif not device.trusted:
+            yield f"{device.name}: its file says that a run was too noisy to trust. Measure again on a quiet machine."
         short = [row for row in rows if row.device == device.name and row.times and not row.times.holds(99)]
         if short:
             yield (
@@ -206,7 +215,7 @@ def _warnings(devices: Sequence[Device], rows: Sequence[Row], subjects: Mapping[
             )
     over = {(row.device, row.subject): row.remarks for row in rows if not row.measured and row.remarks}
     for (device_name, subject), remarks in over.items():
-        yield f"{device_name}: {subject}: {'; '.join(remarks)}."
+        yield f"{device_name}: {subject}: {joined(remarks)}."
     unknown = [one.name for one in subjects.values() if one.subject.retained is None]
     if unknown:
         whose = "any artifact" if len(unknown) == len(subjects) else listed(unknown)

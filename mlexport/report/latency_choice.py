@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mlexport.report.latency import Choice, Row, Shown
 from mlexport.report.pareto import front
-from mlexport.report.words import about, listed, ms, plural, share, size
+from mlexport.report.words import about, joined, listed, ms, plural, share, size
 
 # Times this near to the fastest are as fast to a user, and the smaller file wins
 _AS_FAST = 1.05
@@ -33,28 +33,34 @@ def choose(
     """The artifact for a device, of its rows at the length of reference; None where there are none.
 
     The fastest that keeps `least` of the full model's quality; of those that are as fast, the smallest. An artifact
-    that was measured is judged by that alone. One that passes a limit of the device is taken only if all do.
+    that was measured is judged by that alone. An estimate with a warning (a limit of the device that it passes, a
+    figure that stands in for another) is taken only where no other keeps enough.
 
     Args:
         refused: artifacts that no estimate was given for.
     """
     measured = {row.subject for row in rows if row.measured}
     candidates = [row for row in rows if row.measured or row.subject not in measured]
-    within = [row for row in candidates if row.measured or not row.remarks] or candidates
-    if not within:
+    if not candidates:
         return None
-    keeping = [row for row in within if (_retained(row, subjects) or 0) >= least]
-    known = [row for row in within if _retained(row, subjects) is not None]
-    if keeping:
-        row = _fastest(keeping, subjects)
-    elif known:
-        row = max(known, key=lambda one: (_retained(one, subjects) or 0, -one.ms))
+    keeping = [row for row in candidates if (_retained(row, subjects) or 0) >= least]
+    known = [row for row in candidates if _retained(row, subjects) is not None]
+    # The best of what is left where nothing keeps enough
+    within = next(
+        own for own in (_plain(keeping), keeping, _plain(known), known, _plain(candidates), candidates) if own
+    )
+    if known and not keeping:
+        row = max(within, key=lambda one: (_retained(one, subjects) or 0, -one.ms))
     else:
         row = _fastest(within, subjects)
     also = f" No estimate was given for {plural(refused, 'other')}; the reasons are below." if refused else ""
-    text = f"{_facts(row, subjects)} {_why(row, within, keeping, known, least)}{also}"
-    pool = keeping or known or within
-    return Choice(device=device, row=row, text=text, others=tuple(_others(row, pool, within, subjects)))
+    text = f"{_facts(row, subjects)} {_why(row, candidates, keeping, known, least)}{also}"
+    return Choice(device=device, row=row, text=text, others=tuple(_others(row, within, candidates, subjects)))
+
+
+def _plain(rows: Sequence[Row]) -> list[Row]:
+    """Those that nobody warns of."""
+    return [row for row in rows if row.measured or not row.remarks]
 
 
 def _retained(row: Row, subjects: Mapping[str, Shown]) -> float | None:
@@ -73,8 +79,9 @@ def _fastest(rows: Sequence[Row], subjects: Mapping[str, Shown]) -> Row:
 def _facts(row: Row, subjects: Mapping[str, Shown]) -> str:
     """Time, size and quality, each with the word that says how it was found."""
     subject = subjects[row.subject].subject
-    if row.times is not None:
-        tail = f"; 90% of {plural(row.times.count, 'call')} within {ms(row.times.p90_ms)} ms"
+    if row.measured:
+        times = row.times
+        tail = f"; 90% of {plural(times.count, 'call')} within {ms(times.p90_ms)} ms" if times else ""
         how = f"{ms(row.ms)} ms (measured: the median{tail})"
     else:
         how = f"about {about(row.ms)} ms (estimated: between {about(row.low_ms)} and {about(row.high_ms)} ms)"
@@ -86,32 +93,41 @@ def _facts(row: Row, subjects: Mapping[str, Shown]) -> str:
     return f"{sentence}."
 
 
-def _why(row: Row, within: Sequence[Row], keeping: Sequence[Row], known: Sequence[Row], least: float) -> str:
+def _why(row: Row, all_rows: Sequence[Row], keeping: Sequence[Row], known: Sequence[Row], least: float) -> str:
     """The rule by which it was chosen, with its numbers."""
-    if len(within) == 1:
-        return f"It is the only one that was {row.kind} here." + (
-            "" if keeping or not known else f" That is less than the {share(least)} asked for."
-        )
+    if len(all_rows) == 1:
+        short = "" if keeping or not known else f" That is less than the {share(least)} asked for."
+        return f"It is the only one that was {row.kind} here.{short}"
     if keeping:
-        rank = "the only one" if len(keeping) == 1 else f"the fastest of {len(keeping)}"
-        small = "" if row.ms <= min(r.ms for r in keeping) else f", or within {_AS_FAST - 1:.0%} of it and smaller"
         verb = "that keeps" if len(keeping) == 1 else "that keep"
-        return f"It is {rank}{small} {verb} at least {share(least)}."
+        return f"It is {_rank(row, keeping)} {verb} at least {share(least)}."
     if known:
-        return f"None of {len(known)} keeps the {share(least)} asked for; this one keeps most."
+        plain = "" if len(_plain(known)) == len(known) else " of those without a warning"
+        return f"None of {len(known)} keeps the {share(least)} asked for; this one keeps most{plain}."
     return (
-        f"It is the fastest of {len(within)}; what they keep of the full model's search quality was not measured "
+        f"It is {_rank(row, all_rows)}; what they keep of the full model's search quality was not measured "
         "(`mlexport slice --eval` does), so this is about speed and size alone."
     )
+
+
+def _rank(row: Row, rows: Sequence[Row]) -> str:
+    """Where it stands among them by time."""
+    fastest = min(one.ms for one in rows)
+    if len(rows) == 1:
+        return "the only one"
+    if fastest < row.ms / _AS_FAST:
+        return f"the fastest without a warning, of {len(rows)}"
+    nearly = "" if row.ms <= fastest else f", or within {_AS_FAST - 1:.0%} of it and smaller"
+    return f"the fastest of {len(rows)}{nearly}"
 
 
 def _others(row: Row, pool: Sequence[Row], within: Sequence[Row], subjects: Mapping[str, Shown]) -> list[str]:
     """What the smallest, the best and, among estimates, the equally fast would be."""
     sentences: list[str] = []
     if row.measured and row.remarks:
-        sentences.append(f"Its run was noisy: {'; '.join(row.remarks)}.")
+        sentences.append(f"Its run was noisy: {joined(row.remarks)}.")
     elif row.remarks:
-        sentences.append(f"It passes a limit of the device: {'; '.join(row.remarks)}.")
+        sentences.append(f"Mind: {joined(row.remarks)}.")
     smallest = min(pool, key=lambda one: (_bytes(one, subjects), one.ms))
     if _bytes(smallest, subjects) < _bytes(row, subjects):
         what = f"{size(_bytes(smallest, subjects))}, {_time(smallest)}"

@@ -115,14 +115,20 @@ def _estimated_device(profile: str, described: Described | None) -> Device:
 
 
 def measured_rows(result: BenchResult, subjects: dict[str, str], devices: dict[str, str]) -> Iterable[Row]:
-    """A row a run; a run without samples has none."""
+    """A row a run; a run with neither samples nor a median has none."""
     for run in result.runs:
-        if run.samples_ns:
+        if run.samples_ns or "median" in run.summary_ns:
             yield _measured_row(run, subjects.get(run.subject, run.subject), devices[result.profile])
 
 
 def _measured_row(run: Run, subject: str, device: str) -> Row:
-    found, wall = times(run.samples_ns), max(run.wall_ns, 1)
+    # Another project's runner may keep no samples, and give a median with the least and the most
+    found = times(run.samples_ns) if run.samples_ns else None
+    summary = {name: value / NS_PER_MS for name, value in run.summary_ns.items()}
+    middle = summary["median"] if found is None else found.p50_ms
+    wall = max(run.wall_ns or 0, 1)
+    by_clock = found is not None and run.wall_ns is not None
+    calls, calls_ns = (len(run.samples_ns), wall) if by_clock else (1, round(middle * NS_PER_MS))
     return Row(
         subject=subject,
         device=device,
@@ -134,17 +140,17 @@ def _measured_row(run: Run, subject: str, device: str) -> Row:
         tokens=run.tokens,
         batch=run.batch,
         streams=run.streams,
-        ms=found.p50_ms,
-        low_ms=found.p50_ms,
-        high_ms=found.p99_ms,
+        ms=middle,
+        low_ms=middle,
+        high_ms=summary.get("most", middle) if found is None else found.p99_ms,
         times=found,
         tokenise=times(run.tokenise_ns) if run.tokenise_ns else None,
         end_to_end=times(run.end_to_end_ns) if run.end_to_end_ns else None,
-        tokens_per_s=per_second(len(run.samples_ns) * run.batch * run.tokens, wall),
-        load_ms=run.load_ns / NS_PER_MS,
-        first_call_ms=run.first_call_ns / NS_PER_MS,
+        tokens_per_s=per_second(calls * run.batch * run.tokens, max(calls_ns, 1)),
+        load_ms=_ms(run.load_ns),
+        first_call_ms=_ms(run.first_call_ns),
         warm_calls=run.warm_calls,
-        cores_busy=run.cpu_ns / wall,
+        cores_busy=None if run.cpu_ns is None else run.cpu_ns / wall,
         memory_low=run.resident_bytes,
         memory_high=run.peak_bytes,
         nodes=run.engine.nodes,
@@ -154,6 +160,10 @@ def _measured_row(run: Run, subject: str, device: str) -> Row:
         parts=(),
         figures=(),
     )
+
+
+def _ms(time_ns: int | None) -> float | None:
+    return None if time_ns is None else time_ns / NS_PER_MS
 
 
 def estimated_rows(result: EstimateResult, subjects: dict[str, str]) -> Iterable[Row | Refused]:

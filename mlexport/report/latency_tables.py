@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mlexport.percentiles import NS_PER_MS
 from mlexport.report.latency import Report, Row
 from mlexport.report.tables import Cell, Table, cells, columns
-from mlexport.report.words import NONE, about, ms, share, size, time
+from mlexport.report.words import NONE, about, joined, ms, share, size, time
 
 
 def recommended(report: Report) -> Table:
@@ -52,7 +53,7 @@ def _kind(row: Row) -> Cell:
 
 def _span(row: Row) -> str:
     """The median and p99, or the estimate and its range."""
-    if row.times is not None:
+    if row.measured:
         return f"{ms(row.ms)} (p99 {_p99(row)})"
     return f"{about(row.ms)} ({about(row.low_ms)}–{about(row.high_ms)})"
 
@@ -113,9 +114,9 @@ def _lengths(report: Report, device: str) -> Table:
 def _percentiles(row: Row | None) -> str:
     if row is None:
         return NONE
-    if row.times is None:
+    if not row.measured:
         return _span(row)
-    return f"{ms(row.ms)} / {ms(row.times.p90_ms)} / {_p99(row)}"
+    return f"{ms(row.ms)} / {ms(None if row.times is None else row.times.p90_ms)} / {_p99(row)}"
 
 
 def _load(report: Report, device: str) -> Table:
@@ -174,17 +175,22 @@ def _refused(report: Report, device: str) -> Table:
     return Table(title="Refused: no estimate is given", columns=names, rows=rows)
 
 
+def _calls(row: Row) -> str:
+    """Samples kept; a runner of another project may keep none."""
+    return NONE if row.times is None else f"{row.times.count:,}"
+
+
 def _runs(report: Report, device: str) -> Table:
     """How each artifact was run."""
     rows = []
     for row in report.of(device):
-        if row.measured and row.times is not None:
+        if row.measured:
             nodes = ", ".join(f"{name} {count}" for name, count in row.nodes.items()) or NONE
             engine = (f"{row.runtime} {row.version}", str(row.provider), str(row.threads or NONE), nodes)
             setting = (str(row.tokens), str(row.batch), str(row.streams))
-            calls = (ms(row.load_ms), ms(row.first_call_ms), str(row.warm_calls), f"{row.times.count:,}")
+            calls = (ms(row.load_ms), ms(row.first_call_ms), str(row.warm_calls), _calls(row))
             kept = (size(row.memory_low), size(row.memory_high))
-            remarks = "; ".join(row.remarks) or "quiet"
+            remarks = joined(row.remarks) or "quiet"
             rows.append((_name(report, row), *cells(*setting, *engine, *calls, *kept, remarks)))
     names = columns(
         "<artifact", ">tokens", ">batch", ">streams", "runtime", "provider", ">threads", "nodes by provider"
@@ -217,7 +223,9 @@ def _figures(report: Report, device: str) -> Table:
 def environment(report: Report, device: str) -> Table:
     """What a measurement ran on."""
     own = next(one for one in report.devices if one.name == device)
-    rows = tuple(cells(*_fact(name, value)) for name, value in own.environment.items())
+    rows = tuple(
+        cells(*_fact(name, value)) for name, value in own.environment.items() if value not in (None, [], {}, ())
+    )
     return Table(title=device, columns=columns("<environment", "<value"), rows=rows)
 
 
@@ -225,12 +233,17 @@ def _fact(name: str, value: object) -> tuple[str, str]:
     """A name in words and its value; bytes as MB."""
     if name.endswith("_bytes") and isinstance(value, int):
         return name.removesuffix("_bytes").replace("_", " "), size(value)
+    if name.endswith("_ns") and isinstance(value, int | float):
+        return name.removesuffix("_ns").replace("_", " "), f"{ms(value / NS_PER_MS)} ms"
     return name.replace("_", " "), _value(value)
 
 
 def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_value(one)}" for name, one in value.items())
+        known = [(name, one) for name, one in value.items() if one is not None]
+        return ", ".join(" ".join(_fact(name, one)) for name, one in known)
     if isinstance(value, list | tuple):
         return ", ".join(map(_value, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

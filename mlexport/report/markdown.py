@@ -21,7 +21,7 @@ def escape(text: str) -> str:
     """A text that Markdown shows as it is, in a table too: names in files are not markup."""
     flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # An underscore inside a word is none of emphasis, and q4_k_m reads better so
-    return re.sub(r"(?<!\w)_|_(?!\w)|[\\`*|\[\]~$#!]", lambda match: f"\\{match[0]}", flat)
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])|[\\`*|\[\]~$#!]", lambda match: f"\\{match[0]}", flat)
 
 
 def table_markdown(table: Table) -> Iterator[str]:

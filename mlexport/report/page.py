@@ -155,7 +155,7 @@ def _pictures(report: Report, device: str, sheet: StyleSheet) -> list[Picture]:
     known = [pair for pair in rows if pair[1].subject.retained is not None]
     # One artifact is a number, not a plot
     if _several(known):
-        unknown = len(rows) - len(known)
+        unknown = len({shown.name for _, shown in rows} - {shown.name for _, shown in known})
         left_out = f" {unknown} without a measured quality are left out." if unknown else ""
         caption = f"One text of {length} tokens. The line joins those that nothing is faster and better than.{left_out}"
         found.append(

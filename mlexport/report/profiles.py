@@ -54,7 +54,7 @@ def show_profile(console: Console, profile: Profile) -> None:
     figures = list(profile_figures(profile))
     console.print(_figures(figures) if figures else Text("none"))
     if not unit.effective:
-        line(console, "estimate", "not possible: there is no effective throughput; mlexport bench measures")
+        line(console, "estimate", "not possible: it has no effective throughput; mlexport bench measures")
     remarks = [*(("limit", text) for text in unit.limits.warnings), *(("note", text) for text in device.notes)]
     if remarks:
         console.print()

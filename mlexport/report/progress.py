@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 class Bars:
@@ -48,3 +48,49 @@ class Bars:
     def _finish(self) -> None:
         if self._current is not None:
             self._bars.update(self._current, total=1, completed=1)
+
+
+class SweepBar:
+    """One bar for a whole sweep, with the points that are done and the time left; use it in a `with` block.
+
+    It fits `mlexport.sweep.run.SweepProgress`.
+    """
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.fields[done]} of {task.fields[points]} points"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        # Bodies of a sweep differ: the speed is that of all its time, not of the last half minute
+        self._bars = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=86400
+        )
+        self._task: TaskID | None = None
+        self._done = 0
+
+    def begin(self, total: int, points: int, done: int) -> None:
+        """So much work is left, for all but `done` of so many points."""
+        self._done = done
+        self._task = self._bars.add_task("sweep", total=total, points=points, done=done)
+
+    def advance(self, work: int) -> None:
+        """So much of it is done."""
+        if self._task is not None:
+            self._bars.advance(self._task, work)
+
+    def points(self, count: int) -> None:
+        """So many more points are done."""
+        self._done += count
+        if self._task is not None:
+            self._bars.update(self._task, done=self._done)
+
+    def __enter__(self) -> SweepBar:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()

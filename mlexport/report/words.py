@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mlexport.latency import MEASURED
 from mlexport.report.console import megabytes
 
@@ -42,6 +44,11 @@ def size(count: int | None) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """A number and its noun."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Sentences as the parts of another one, without the point at its end."""
+    return "; ".join(sentence.rstrip(".") for sentence in sentences)
 
 
 def listed(names: list[str], most: int = 3) -> str:

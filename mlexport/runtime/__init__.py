@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
 from mlexport.artifact import IDS, TEXT
+from mlexport.errors import missing_extra
 from mlexport.latency import Engine
 from mlexport.model import TextFacts
 from mlexport.runtime.settings import DEFAULT, Call, Settings
@@ -104,3 +106,15 @@ def import_libraries(target: Target, takes: str = IDS) -> None:
         with suppress(ImportError):
             import_module(name)
     import_module(f"mlexport.runtime.{_RUNTIMES[target, takes][0]}")
+
+
+def require_libraries(target: Target) -> None:
+    """Refuse what a later `load` would refuse.
+
+    Raises:
+        MissingExtraError: a library of the target's runtime is not installed.
+    """
+    for name in _LIBRARIES[target, IDS]:
+        if find_spec(name) is None:
+            extra = "torch" if target is Target.HF else target.value
+            raise missing_extra(name, extra, f"target {target}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from mlexport.retained import FLOAT_VECTORS, StoredVectors
 
 if TYPE_CHECKING:
     from mlexport.export.onnx.graph import EmbedderGraph, Source
+    from mlexport.export.onnx.stream import Weight
 
 # Where sentence-transformers and transformers.js look for them
 _FILES = {
@@ -64,7 +67,7 @@ def write(
     if sub.shape is not None:
         name = name.with_stem(f"{name.stem}_{sub.shape[0]}x{sub.shape[1]}")
     (folder / name).parent.mkdir(exist_ok=True)
-    write_model(model, graph.b.weights, folder / name, advance)
+    write_model(model, kept_weights(graph, sub, "onnx"), folder / name, advance)
     write_json(folder / "config.json", sub.config.raw)
     copy_text_files(sub, folder)
     # The graph's own output is cut and normalised already
@@ -93,6 +96,24 @@ def source_of(sub: SubModel, schemes: Mapping[str, str], *, stored: StoredVector
     if sub.factors is not None:
         tensors |= dict(zip((TABLE_LEFT, TABLE_RIGHT), sub.factors, strict=True))
     return Source(config=sub.config, tensors=tensors, schemes=schemes, dim=sub.spec.dim, stored=stored)
+
+
+def kept_weights(graph: EmbedderGraph, sub: SubModel, form: str) -> list[Weight]:
+    """The graph's tensors; matrices that other cuts of the checkpoint share are made once, where it says so.
+
+    Args:
+        form: what their bytes depend on beside their scheme: "onnx", "openvino".
+    """
+    found = []
+    for weight in graph.b.weights:
+        # A matrix is named as in the checkpoint, its scales have a suffix
+        name = weight.name.removesuffix(".scale")
+        scheme = graph.source.schemes.get(name)
+        if scheme is not None:
+            whole = f"{form} {scheme} {weight.dtype} {weight.shape}" + (" scale" if weight.name != name else "")
+            weight = replace(weight, chunks=partial(sub.packed_once, name, whole, weight.chunks))  # noqa: PLW2901
+        found.append(weight)
+    return found
 
 
 def matrix_scheme(plan: Sequence[TensorPlan]) -> str:

@@ -53,10 +53,43 @@ def _blocks(tensors: Sequence[LazyTensor], change: Callable[[Float32], Array]) -
             yield change(block)
 
 
-def _transposed(tensors: Sequence[LazyTensor], change: Callable[[Float32], Array]) -> Iterator[Array]:
-    """The matrices beside each other, [columns, sum of rows]: the only case that holds a whole tensor."""
-    parts = [change(tensor.read()) for tensor in tensors]
-    yield np.concatenate(parts).T
+def in_pairs(
+    blocks: Callable[[], Iterator[Float32]], quantise: Callable[[Float32], tuple[Array, Array]]
+) -> tuple[Callable[[], Iterator[Array]], Callable[[], Iterator[Array]]]:
+    """Chunks of values, and of the scales behind them.
+
+    Where all values were taken before, as a file is written, the scales are those that came with them, and each is
+    given out once; else they are computed.
+    """
+    waiting: list[Array] = []
+    complete = False
+
+    def values() -> Iterator[Array]:
+        nonlocal complete
+        waiting.clear()
+        complete = False
+        for block in blocks():
+            stored, scale = quantise(block)
+            waiting.append(scale)
+            yield stored
+        complete = True
+
+    def scales() -> Iterator[Array]:
+        nonlocal complete
+        if not complete:
+            yield from (quantise(block)[1] for block in blocks())
+            return
+        complete = False
+        while waiting:
+            yield waiting.pop(0)
+
+    return values, scales
+
+
+def all_blocks(tensors: Sequence[LazyTensor]) -> Iterator[Float32]:
+    """The rows of one tensor after the other, in blocks."""
+    for tensor in tensors:
+        yield from tensor.blocks()
 
 
 def _cast(dtype: DTypeLike, rows: Float32) -> Array:
@@ -84,21 +117,17 @@ def _stored_float16(builder: Builder, x: Value, tensors: Sequence[LazyTensor], n
     return builder.op("Gemm", x, builder.op("Cast", builder.weight(weight), to=_FLOAT), transB=1)
 
 
-def _int8_values(rows: Float32) -> Array:
-    return int8_rows(rows)[0]
-
-
-def _int8_scales(rows: Float32) -> Array:
-    return int8_rows(rows)[1]
-
-
 def int8_weight(builder: Builder, tensors: Sequence[LazyTensor], name: str) -> tuple[Value, Value]:
     """int8 [columns, rows] and a scale a row, float32 [rows]."""
     rows, columns = _size(tensors)
-    chunks = partial(_transposed, tensors, _int8_values)
+    whole, behind = in_pairs(lambda: (tensor.read() for tensor in tensors), int8_rows)
+
+    def chunks() -> Iterator[Array]:
+        # Beside each other and turned: the only case that holds a whole tensor
+        yield np.concatenate(list(whole())).T
+
     values = Weight(name=name, dtype=ir.DataType.INT8, shape=(columns, rows), chunks=chunks)
-    chunks = partial(_blocks, tensors, _int8_scales)
-    scales = Weight(name=f"{name}.scale", dtype=ir.DataType.FLOAT, shape=(rows,), chunks=chunks)
+    scales = Weight(name=f"{name}.scale", dtype=ir.DataType.FLOAT, shape=(rows,), chunks=behind)
     return builder.weight(values), builder.weight(scales)
 
 
@@ -142,37 +171,30 @@ def _compressed(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequen
     int8 with a scale a row, or int4 with one for each block of a row (which must divide it); scales in f16.
     """
     b, (rows, columns) = builder, _size(tensors)
-    values: Callable[[Float32], Array] = _int8_values
-    scales: Callable[[Float32], Array] = _int8_half_scales
+    quantise: Callable[[Float32], tuple[Array, Array]] = _int8_half
     dtype, blocks = ir.DataType.INT8, 1
     if kind.block is not None:
-        values, scales = partial(_int4_values, kind.block), partial(_int4_half_scales, kind.block)
+        quantise = partial(_int4_half, kind.block)
         dtype, blocks = ir.DataType.INT4, columns // kind.block
+    values, scales = in_pairs(partial(all_blocks, tensors), quantise)
     shape: tuple[int, ...] = (rows, columns) if blocks == 1 else (rows, blocks, columns // blocks)
-    weight = Weight(name=name, dtype=dtype, shape=shape, chunks=partial(_blocks, tensors, values))
-    scale = Weight(
-        name=f"{name}.scale",
-        dtype=ir.DataType.FLOAT16,
-        shape=(rows, *shape[1:-1], 1),
-        chunks=partial(_blocks, tensors, scales),
-    )
+    weight = Weight(name=name, dtype=dtype, shape=shape, chunks=values)
+    scale = Weight(name=f"{name}.scale", dtype=ir.DataType.FLOAT16, shape=(rows, *shape[1:-1], 1), chunks=scales)
     restored = b.op("Mul", b.op("Cast", b.weight(weight), to=ir.DataType.FLOAT16.value), b.weight(scale))
     if blocks != 1:
         restored = b.op("Reshape", restored, b.const([rows, columns]))
     return b.op("Gemm", x, b.op("Cast", restored, to=_FLOAT), transB=1)
 
 
-def _int8_half_scales(rows: Float32) -> Array:
-    return int8_rows(rows)[1].astype(np.float16)
+def _int8_half(rows: Float32) -> tuple[Array, Array]:
+    stored, scales = int8_rows(rows)
+    return stored, scales.astype(np.float16)
 
 
-def _int4_values(block: int, rows: Float32) -> Array:
+def _int4_half(block: int, rows: Float32) -> tuple[Array, Array]:
+    stored, scales = block_rows(rows, 4, block)
     # The stored 0..15 mean -8..7; with the highest of the four bits flipped they are that in two's complement
-    return block_rows(rows, 4, block)[0] ^ np.uint8(0x88)
-
-
-def _int4_half_scales(block: int, rows: Float32) -> Array:
-    return block_rows(rows, 4, block)[1].astype(np.float16)
+    return stored ^ np.uint8(0x88), scales.astype(np.float16)
 
 
 def _nbits(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequence[LazyTensor], name: str) -> Value:
@@ -180,20 +202,10 @@ def _nbits(kind: IntegerScheme, builder: Builder, x: Value, tensors: Sequence[La
     bits, block = kind.bits, kind.block or columns
     blocks = -(-columns // block)
 
-    def values(part: Float32) -> Array:
-        return block_rows(part, bits, block)[0]
-
-    def scales(part: Float32) -> Array:
-        return block_rows(part, bits, block)[1]
-
+    values, scales = in_pairs(partial(all_blocks, tensors), lambda part: block_rows(part, bits, block))
     shape = (rows, blocks, block * bits // 8)
-    weight = Weight(name=name, dtype=ir.DataType.UINT8, shape=shape, chunks=partial(_blocks, tensors, values))
-    scale = Weight(
-        name=f"{name}.scale",
-        dtype=ir.DataType.FLOAT,
-        shape=(rows * blocks,),
-        chunks=partial(_blocks, tensors, scales),
-    )
+    weight = Weight(name=name, dtype=ir.DataType.UINT8, shape=shape, chunks=values)
+    scale = Weight(name=f"{name}.scale", dtype=ir.DataType.FLOAT, shape=(rows * blocks,), chunks=scales)
     return builder.fused(
         "MatMulNBits",
         x,

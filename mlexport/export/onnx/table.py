@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mlexport.export.onnx.builder import Builder, Value
-from mlexport.export.onnx.matmul import products
+from mlexport.export.onnx.matmul import in_pairs, products
 from mlexport.export.onnx.stream import Array, Weight
 from mlexport.model import TABLE, TABLE_LEFT, TABLE_RIGHT
 from mlexport.quantize.blocks import block_rows
@@ -66,17 +66,23 @@ def _stored_float16(builder: Builder, ids: Value, tensor: LazyTensor) -> Value:
 def block_weights(tensor: LazyTensor, bits: int, block: int) -> tuple[Weight, Weight]:
     """Rows in blocks: uint8 [rows, blocks, bytes], 8 bits with 128 for zero, and scales, float16 [rows, blocks, 1]."""
     rows, blocks = tensor.shape[0], -(-tensor.shape[1] // block)
+
+    def quantise(part: Float32) -> tuple[Array, Array]:
+        integers, factors = block_rows(part, bits, block)
+        return integers, factors.astype(np.float16)
+
+    stored, scaled = in_pairs(tensor.blocks, quantise)
     values = Weight(
         name=tensor.name,
         dtype=ir.DataType.UINT8,
         shape=(rows, blocks, block * bits // 8),
-        chunks=partial(_blocks, tensor, lambda part: block_rows(part, bits, block)[0]),
+        chunks=stored,
     )
     scales = Weight(
         name=f"{tensor.name}.scale",
         dtype=ir.DataType.FLOAT16,
         shape=(rows, blocks, 1),
-        chunks=partial(_blocks, tensor, lambda part: block_rows(part, bits, block)[1].astype(np.float16)),
+        chunks=scaled,
     )
     return values, scales
 
