@@ -56,6 +56,7 @@ clients: environment node
 docs: environment
 	$(BIN)/python docs/generate_cli.py
 	$(BIN)/python docs/generate_quantisation.py
+	$(BIN)/python docs/generate_estimates.py
 	$(BIN)/python docs/generate_devices.py
 	$(BIN)/python docs/generate_estimates.py
 	$(BIN)/python docs/generate_recipes.py

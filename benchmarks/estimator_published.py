@@ -1,8 +1,8 @@
 """Estimates against published latencies, each predicted from the others: leave-one-out.
 
-A unit's throughput is what its other rows imply by the estimator's own arithmetic. Two numbers are shared by all
-units, and fitted on every row but the one left out: how much slower than the products attention is (by kind of unit),
-and how much faster w8a16 is than f16 (on Hexagon).
+A unit's throughput is what its other rows imply by the estimator's own arithmetic, attention at the products' rate. How
+much faster w8a16 is than f16 (on Hexagon) is shared by all units, and taken from every row but the one left out; so is,
+in a second variant, how much slower than the products attention is (by kind of unit).
 """
 
 from __future__ import annotations
@@ -124,13 +124,17 @@ def implied(row: Row, share: float) -> float:
     return low
 
 
-def leave_one_out(rows: Sequence[Row] = ROWS) -> list[Prediction]:
-    """Each row predicted from the others."""
-    return [_predict(row, [other for other in rows if other is not row]) for row in rows]
+def leave_one_out(rows: Sequence[Row] = ROWS, *, own_share: bool = False) -> list[Prediction]:
+    """Each row predicted from the others.
+
+    Args:
+        own_share: attention has a throughput of its own, fitted; else that of the products, as in `estimate`.
+    """
+    return [_predict(row, [other for other in rows if other is not row], own_share=own_share) for row in rows]
 
 
-def _predict(row: Row, others: Sequence[Row]) -> Prediction:
-    share = best_share(row.kind, others)
+def _predict(row: Row, others: Sequence[Row], *, own_share: bool) -> Prediction:
+    share = best_share(row.kind, others) if own_share else 1.0
     same = [other for other in others if other.unit == row.unit]
     partners = [other for other in same if other.precision == row.precision]
     ratio = 1.0

@@ -194,47 +194,28 @@ def _alone(unit: str, kind: str, model: str, precision: str, *, facts: tuple[int
 
 
 _NO_PARTNER = "the only latency of its unit"
+_TOKENS_UNKNOWN = f"{_NO_PARTNER}; its tokens are not said"
+_GECKO_CPU = {256: 147.6, 512: 353.0, 1024: 954.0}
+_GECKO_GPU = {256: 76.0, 512: 173.0, 1024: 397.0}
 ROWS: tuple[Row, ...] = (
     *_hexagon(),
     # Its shape is not published: a size that is wrong by a factor cancels between its own two rows alone
     *_series(
-        "Hexagon V69, EmbeddingGemma-2 alone", "npu", "EmbeddingGemma-2 text", "f16", {128: 50.0, 512: 251.0}, 51.2
+        "Hexagon V69, EmbeddingGemma-2 alone",
+        "npu",
+        "EmbeddingGemma-2 text",
+        "f16",
+        times={128: 50.0, 512: 251.0},
+        bandwidth=51.2,
     ),
     *_series("Oryon, S25 Ultra", "cpu", "EmbeddingGemma-300M", "int8", times={256: 66.0, 1024: 549.0}, bandwidth=84.8),
-    *_series(
-        "CPU, S23 Ultra", "cpu", "Gecko-110M", "int8", times={256: 147.6, 512: 353.0, 1024: 954.0}, bandwidth=67.0
-    ),
-    *_series(
-        "Adreno 740, S23 Ultra", "gpu", "Gecko-110M", "f16", times={256: 76.0, 512: 173.0, 1024: 397.0}, bandwidth=67.0
-    ),
+    *_series("CPU, S23 Ultra", "cpu", "Gecko-110M", "int8", times=_GECKO_CPU, bandwidth=67.0),
+    *_series("Adreno 740, S23 Ultra", "gpu", "Gecko-110M", "f16", times=_GECKO_GPU, bandwidth=67.0),
     _alone("Neural engine, M4", "npu", "EmbeddingGemma-300M", "int8", facts=(128, 5.8, 120.0), note=_NO_PARTNER),
-    _alone(
-        "Mali, Pixel 8a",
-        "gpu",
-        "Qwen3-Embedding-0.6B",
-        "f16",
-        facts=(256, 390.0, 60.0),
-        note=f"{_NO_PARTNER}; tokens not said",
-    ),
-    _alone(
-        "GPU, M4 Max",
-        "gpu",
-        "Qwen3-Embedding-0.6B",
-        "int8",
-        facts=(32, 13.1, 410.0),
-        note=f"{_NO_PARTNER}; tokens not said",
-    ),
-    _alone(
-        "CPU, Raspberry Pi 4", "cpu", "MiniLM-L6", "f32", facts=(128, 34.0, 4.0), note=f"{_NO_PARTNER}; tokens not said"
-    ),
-    _alone(
-        "Edge TPU",
-        "npu",
-        "EmbeddingGemma-300M",
-        "int8",
-        facts=(256, 15.0, 60.0),
-        note=f"{_NO_PARTNER}; a bound (< 15 ms)",
-    ),
+    _alone("Mali, Pixel 8a", "gpu", "Qwen3-Embedding-0.6B", "f16", facts=(256, 390.0, 60.0), note=_TOKENS_UNKNOWN),
+    _alone("GPU, M4 Max", "gpu", "Qwen3-Embedding-0.6B", "int8", facts=(32, 13.1, 410.0), note=_TOKENS_UNKNOWN),
+    _alone("CPU, Raspberry Pi 4", "cpu", "MiniLM-L6", "f32", facts=(128, 34.0, 4.0), note=_TOKENS_UNKNOWN),
+    _alone("Edge TPU", "npu", "EmbeddingGemma-300M", "int8", facts=(256, 15.0, 60.0), note=f"{_NO_PARTNER}; a bound"),
 )
 # LFM2.5-230M (871 tokens/s of prefill on a Snapdragon 8 Elite Gen 5 CPU) is left out: most of its layers are
 # convolutions, which nothing here counts, and no other latency is of that unit

@@ -25,8 +25,9 @@ Key = tuple[str, str, int]
 PRODUCT, ATTENTION, BETWEEN, STEP, CALL = "product", "attention", "between", "step", "call"
 _ROUNDS = 4_000
 _ENOUGH = 1e-7
-# Weight of "as fast as with the next number of rows" beside a measured time: decides only what no model shows
-_SMOOTH = {PRODUCT: 0.05, ATTENTION: 0.2}
+# Weight of "as fast as with the next number of rows, and as the next scheme" beside a measured time: decides only what
+# no model shows
+_SMOOTH = {PRODUCT: 0.1, ATTENTION: 0.2}
 _BELIEVED = 4.0
 _TERA, _GIGA = 1e12, 1e9
 
@@ -105,14 +106,18 @@ def _add(found: dict[Key, float], key: Key, amount: float) -> None:
 
 
 def _smooth_rows(keys: Sequence[Key], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A weak equation between neighbouring numbers of rows."""
+    """Weak equations between neighbouring numbers of rows, and between the schemes of a runtime."""
     largest = rows.max(axis=0)
     found = []
-    for place, (kind, scheme, _) in enumerate(keys[:-1]):
-        if kind in (PRODUCT, ATTENTION) and keys[place + 1][:2] == (kind, scheme):
+    for place, (kind, scheme, number) in enumerate(keys):
+        for other in range(place + 1, len(keys)):
+            same_scheme = keys[other][:2] == (kind, scheme) and other == place + 1
+            same_rows = kind == PRODUCT and keys[other][0] == PRODUCT and keys[other][2] == number
+            if kind not in _SMOOTH or not (same_scheme or same_rows):
+                continue
             row = np.zeros(len(keys))
-            size = _SMOOTH[kind] * min(largest[place], largest[place + 1])
-            row[place], row[place + 1] = size, -size
+            size = _SMOOTH[kind] * min(largest[place], largest[other])
+            row[place], row[other] = size, -size
             found.append(row)
     return np.array(found).reshape(-1, len(keys))
 

@@ -48,12 +48,14 @@ def onnx_work(path: Path) -> Work:
 def _light_model(path: Path) -> onnx.ModelProto:
     try:
         import onnx  # noqa: PLC0415
-        from google.protobuf.message import DecodeError  # noqa: PLC0415
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415
     except ImportError:
         raise missing_extra("onnx", "onnx", "counting the operations of an ONNX file") from None
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return onnx.ModelProto.FromString(_without_tensors(data))
+            model = onnx.ModelProto()
+            model.ParseFromString(_without_tensors(data))
+            return model
     except (OSError, ValueError, IndexError, DecodeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ArtifactError(f"{path} cannot be read as an ONNX file: {reason}") from None

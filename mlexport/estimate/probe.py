@@ -38,7 +38,8 @@ def write_probe(folder: Path) -> Path:
     shutil.copytree(demo, folder, ignore=shutil.ignore_patterns(*_WEIGHTS))
     config = json.loads((demo / "config.json").read_text(encoding="utf-8"))
     layers = SIZES["num_hidden_layers"]
-    config |= SIZES | {"dtype": "float16", "torch_dtype": "float16", "layer_types": ["full_attention"] * layers}
+    config |= SIZES
+    config |= {"dtype": "float16", "torch_dtype": "float16", "layer_types": ["full_attention"] * layers}
     config.pop("mlexport_trained", None)
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     random = np.random.default_rng(_SEED)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 # Values that shapes are computed from are this small
 SMALL = 256
-
 Shape = tuple[int, ...]
 Data = NDArray[Any]
 
@@ -257,11 +256,6 @@ def _nbits(node: Node, inputs: Sequence[Value]) -> Value:
     return UNKNOWN if shape is None else Value(shape=(*shape[:-1], int(node.attributes["N"])))
 
 
-def _second(node: Node, inputs: Sequence[Value]) -> Value:
-    """GatherElements: as large as its indices."""
-    return Value(shape=inputs[1].shape)
-
-
 def _top(node: Node, inputs: Sequence[Value]) -> list[Value]:
     shape, count = inputs[0].shape, inputs[1].data
     if shape is None or count is None:
@@ -300,6 +294,7 @@ _RULES: Mapping[str, Rule] = {
     "Slice": _slice,
     "Split": _split,
     "MatMulNBits": _nbits,
-    "GatherElements": _second,
+    # As large as its indices
+    "GatherElements": lambda _, inputs: Value(shape=inputs[1].shape),
     "TopK": _top,
 }

@@ -89,9 +89,7 @@ def _counted(name: str, request: EstimateRequest, progress: Progress | None) -> 
             "or a name such as L8-D128"
         ) from None
     for plan in plan_slice(_asked(spec, request.cut), progress=progress):
-        for variant in plan.variants:
-            if variant.takes == IDS:
-                yield _of_plan(plan, variant)
+        yield from (_of_plan(plan, planned) for planned in plan.variants if planned.takes == IDS)
 
 
 def _variant(artifact: Artifact, request: EstimateRequest) -> Variant:
