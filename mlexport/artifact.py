@@ -53,8 +53,7 @@ class VerifyReport:
 
     Attributes:
         status: "passed", "failed" or "off".
-        mode: "full", "sample" or "off".
-        texts: number of texts compared.
+        mode, texts: "full", "sample" or "off", and the number of texts compared.
         mean_cosine, min_cosine: over the texts; None when off.
         threshold: what mean and minimum had to reach: {"mean": …, "min": …}.
         worst_text: the text with the lowest cosine, cut to 80 characters.

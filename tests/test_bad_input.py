@@ -58,8 +58,16 @@ OPTIONS: dict[str, tuple[int, list[object], str]] = {
     "table precision": (USAGE, ["--table-precision", "q9"], "precision 'q9' is not one of target gguf"),
     "target": (USAGE, ["-t", "tflite"], "unknown target 'tflite': choose from hf, gguf, onnx, openvino"),
     "shape": (USAGE, ["-t", "onnx", "--static", "128"], "'128' is not a shape: expected BATCHxTOKENS with 2 tokens or"),
-    "static gguf": (USAGE, ["--static", "1x64"], "--static is for targets onnx, openvino and qnn, not with target gguf"),
-    "static text": (USAGE, ["-t", "onnx", "--static", "1x8", "--text-in"], "onnx and openvino, not with --text-in"),
+    "static gguf": (
+        USAGE,
+        ["--static", "1x64"],
+        "--static is for targets onnx, openvino and qnn, not with target gguf",
+    ),
+    "static text": (
+        USAGE,
+        ["-t", "onnx", "--static", "1x8", "--text-in"],
+        "onnx, openvino and qnn, not with --text-in",
+    ),
     "no target": (USAGE, ["-t", ","], "no target: choose from hf, gguf, onnx, openvino"),
     "verification": (USAGE, ["--verify", "quick"], "unknown verification 'quick': choose from full, sample, off"),
     "unknown option": (USAGE, ["--layer", 2], "No such option: --layer"),

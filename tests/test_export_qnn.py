@@ -124,7 +124,9 @@ def test_an_operator_that_is_not_taken_is_named(tmp_path: Path) -> None:
     ]
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=opset), tmp_path / "m.onnx")
-    message = r"compiler for sm8650 left operators to the CPU, which is disabled: Atanh \(layers.3/mlp/Atanh and 1 more\)"
+    message = (
+        r"compiler for sm8650 left operators to the CPU, which is disabled: Atanh \(layers.3/mlp/Atanh and 1 more\)"
+    )
     with pytest.raises(ExportError, match=message):
         compile_graph(tmp_path / "m.onnx", tmp_path / "out.onnx", CHIPS["sm8650"], {})
     assert not (tmp_path / "out.onnx").exists()
@@ -138,9 +140,7 @@ def test_a_compiler_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["f16", "w8a16"])
-def test_the_graph_has_listed_operators_and_integer_weights(
-    checkpoint: Path, tmp_path: Path, precision: str
-) -> None:
+def test_the_graph_has_listed_operators_and_integer_weights(checkpoint: Path, tmp_path: Path, precision: str) -> None:
     sub = cut(open_checkpoint(str(checkpoint)), SubModelSpec.parse("L2-D16"), allow_untrained=True)
     rows = plan_tensors(sub, Target.QNN, precision, None)
     matrices = [row for row in rows if row.name.endswith("_proj.weight")]

@@ -67,7 +67,11 @@ def test_chips_are_found_by_part_number_or_version() -> None:
 @pytest.mark.parametrize(
     ("soc", "version", "message"),
     [
-        ("sm1", None, r"unknown --soc 'sm1': choose from sm8450 \(Snapdragon 8 Gen 1\), .*sm8650 \(Snapdragon 8 Gen 3\)"),
+        (
+            "sm1",
+            None,
+            r"unknown --soc 'sm1': choose from sm8450 \(Snapdragon 8 Gen 1\), .*sm8650 \(Snapdragon 8 Gen 3\)",
+        ),
         (None, 74, "unknown --htp-arch 74: choose from 69, 73, 75, 79, 81"),
         ("sm8650", 73, "--soc sm8650 has htp_arch 75, got --htp-arch 73: leave that out"),
     ],
@@ -84,7 +88,10 @@ def test_other_chips_are_refused(soc: str | None, version: int | None, message: 
         ({"targets": ["onnx"], "htp_arch": 75}, "--htp-arch is for target qnn, got onnx: leave it out"),
         ({"targets": ["onnx", "qnn"]}, "target qnn has fixed shapes, got onnx, qnn: pass --static for all"),
         ({"targets": ["qnn"], "text_in": True}, "--text-in is for targets onnx and openvino, not for qnn"),
-        ({"targets": ["qnn"], "precisions": ["int4"]}, "precision 'int4' is not one of target qnn: choose from f16, w8a16"),
+        (
+            {"targets": ["qnn"], "precisions": ["int4"]},
+            "precision 'int4' is not one of target qnn: choose from f16, w8a16",
+        ),
         ({"targets": ["qnn"], "precisions": ["auto"], "min_cosine": 0.9}, "precision 'auto' is not one of target qnn"),
         ({"targets": ["qnn"], "calibrate": "builtin"}, "--calibrate has nothing to round in f16"),
         ({"targets": ["qnn"], "vectors": "int8"}, "--vectors int8 needs a range from 1,000 documents"),
@@ -105,7 +112,10 @@ def test_a_compiled_graph_has_a_shape_and_w8a16_has_texts() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"targets": ["openvino"]}, "profile intel-npu takes fixed shapes alone: pass --static, such as --static 1x128"),
+        (
+            {"targets": ["openvino"]},
+            "profile intel-npu takes fixed shapes alone: pass --static, such as --static 1x128",
+        ),
         (
             {"targets": ["openvino"], "static": "1x16", "precisions": ["int4"]},
             "profile intel-npu computes openvino in f16, int8, got int4_sym: choose another --precision",
@@ -168,5 +178,7 @@ def test_nothing_is_compiled_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr(simulator, "find_spec", lambda name: None)
-    with pytest.raises(MlexportError, match=r'needs onnxruntime-qnn, which is not installed: pip install "mlexport\[qnn\]"'):
+    with pytest.raises(
+        MlexportError, match=r'needs onnxruntime-qnn, which is not installed: pip install "mlexport\[qnn\]"'
+    ):
         simulator.require_compiler()

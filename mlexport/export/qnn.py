@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlexport.artifact import TensorPlan
+from mlexport.errors import ExportError
 from mlexport.export.files import copy_text_files, write_json
 from mlexport.export.onnx import matrix_scheme, source_of
 from mlexport.facts import CompiledFacts
@@ -21,6 +22,8 @@ from mlexport.npu.simulator import compile_graph, require_compiler, simulated
 
 # Stored in f16 and restored: the compiler makes f16 of it again
 _STORED = {"f16": "f16_stored"}
+# Of the planned bytes; what is compiled has a few more
+_LEAST = 0.8
 
 
 def write(
@@ -57,6 +60,7 @@ def write(
         _write_graph(sub, plan, graph, advance)
         metadata = {"spec": sub.spec.name, "model": sub.checkpoint.name, "soc": sub.chip.soc}
         compile_graph(graph, folder / name, sub.chip, metadata)
+    _require_weights(folder / name, plan)
     write_json(folder / "config.json", sub.config.raw)
     copy_text_files(sub, folder)
     return name.as_posix()
@@ -80,6 +84,21 @@ def compiled_facts(sub: SubModel, wrapper: Path) -> CompiledFacts:
         nodes=int(found["nodes"]),
         ran="simulator" if simulated() else "device",
     )
+
+
+def _require_weights(wrapper: Path, plan: Sequence[TensorPlan]) -> None:
+    """Refuse a binary without its weights: with a table over its limits the compiler ends well, and all comes out zero.
+
+    Raises:
+        ExportError: it is too small.
+    """
+    size, planned = wrapper.with_suffix(".bin").stat().st_size, sum(row.bytes for row in plan)
+    if size < _LEAST * planned:
+        table = next(row for row in plan if row.name in (TABLE, TABLE_LEFT))
+        raise ExportError(
+            f"Qualcomm's compiler dropped the weights: {size:,} bytes for {planned:,}, of which the token table has "
+            f"{table.bytes:,}. Make that smaller: --vocab 32000, --rank, or --table-precision int8"
+        )
 
 
 def _write_graph(sub: SubModel, plan: Sequence[TensorPlan], path: Path, advance: Callable[[int], None]) -> None:
