@@ -136,10 +136,8 @@ def test_the_file_is_read_by_pandas_and_duckdb_without_a_network(swept: Sweep) -
     done = [point for point in swept.points if point.status == DONE]
     best = max(done, key=lambda point: point.retained or 0.0)
     with duckdb.connect() as database:
-        found = database.sql(
-            f"SELECT spec, retained FROM '{path}' WHERE status = 'done' ORDER BY retained DESC LIMIT 1"
-        )
-        assert found.fetchone() == (best.spec, best.retained)
+        query = f"SELECT spec, retained FROM '{path}' WHERE status = 'done' ORDER BY retained DESC LIMIT 1"
+        assert database.execute(query).fetchone() == (best.spec, best.retained)
     with sqlite3.connect(swept.path) as database:
         same = pd.read_sql("SELECT * FROM points", database)
     assert same["bytes"].dropna().tolist() == [point.bytes for point in swept.points if point.bytes is not None]
