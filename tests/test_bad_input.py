@@ -294,7 +294,7 @@ def test_a_failed_verification_leaves_no_artifact(
     from mlexport import verify
 
     # Nothing reaches a cosine of 1.1
-    monkeypatch.setattr(verify, "threshold_for", lambda _: verify.Threshold(mean=1.1, min=1.1))
+    monkeypatch.setattr(verify, "threshold_for", lambda *_: verify.Threshold(mean=1.1, min=1.1))
     message = fails(capsys, VERIFICATION, ["slice", "-m", model, "--layers", 1, "--out", tmp_path / "o"])
     assert message.startswith(
         "verify failed for L1-D64 gguf q8_0 after load, cut, plan, write: cosine to the reference"

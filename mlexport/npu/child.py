@@ -29,9 +29,9 @@ FAILED = 4
 def compile_job(path: Path) -> int:
     """Compile what the job says; the exit code."""
     request = json.loads(path.read_text(encoding="utf-8"))
-    paths = {key: Path(request.pop(key)) for key in ("model", "out", "work")}
+    job = Job(**request | {key: Path(request[key]) for key in ("model", "out", "work")})
     try:
-        compile_context(Job(**paths, **request))
+        compile_context(job)
     except CompilerError as error:
         sys.stderr.write(f"\n{error}\n")
         return NOT_TAKEN if isinstance(error, NotTakenError) else FAILED

@@ -87,7 +87,7 @@ def compile_graph(model: Path, out: Path, chip: Chip, metadata: Mapping[str, str
             "metadata": dict(metadata),
         }
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        command = ["compile", work / "job.json"]
+        command: list[Path | str] = ["compile", work / "job.json"]
         code = process.run(_CHILD, command, work, lambda _: None)
         if code != 0:
             # What it took of a graph is no graph

@@ -88,8 +88,9 @@ def plan_cut(
         )
         for target in checked.targets
     ]
-    for plan in plans if profile is not None else ():
-        require_fit(profile, plan)
+    if profile is not None:
+        for plan in plans:
+            require_fit(profile, plan)
     return plans
 
 

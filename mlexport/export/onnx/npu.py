@@ -87,7 +87,7 @@ class NpuGraph(StaticGraph):
         return found
 
     def _through_uint16(self, x: Value, limits: Range) -> Value:
-        scale = np.float32(max(limits.high - limits.low, np.finfo(np.float32).tiny) / _STEPS)
+        scale = np.float32(max(limits.high - limits.low, float(np.finfo(np.float32).tiny)) / _STEPS)
         zero = np.clip(np.rint(-limits.low / scale), 0, _STEPS)
         constants = (self.b.const(scale, np.float32), self.b.const(zero, np.uint16))
         return self.b.op("DequantizeLinear", self.b.op("QuantizeLinear", x, *constants), *constants)
