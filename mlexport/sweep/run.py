@@ -99,8 +99,9 @@ def run_sweep(plan: SweepPlan, options: SweepOptions, progress: SweepProgress | 
         if options.force:
             states.remove(out)
         settings = _settings(plan, options, out)
+        store = open_store(settings.store)
         if options.force:
-            open_store(settings.store).remove(WORK)
+            store.remove(WORK)
         with State(out) as state:
             state.begin(plan, executor=options.executor, jobs=options.jobs, environment=_environment())
             missing = state.pending(plan.possible, keep=options.keep)
@@ -110,7 +111,7 @@ def run_sweep(plan: SweepPlan, options: SweepOptions, progress: SweepProgress | 
             state.put_latencies(latencies_of(plan, state.points()))
             state.finish()
             if all(point.status != ERROR for point in state.points()):
-                open_store(settings.store).remove(WORK)
+                store.remove(WORK)
         found = read_sweep(out)
         write_parquet(found, out / PARQUET)
     return found
