@@ -36,7 +36,10 @@ _DIMS = 4
 _SCRIPTS = {"ja": "Jpan", "ko": "Kore", "zh": "Hani", "ru": "Cyrl", "uk": "Cyrl", "bg": "Cyrl", "sr": "Cyrl,Latn",
             "el": "Grek", "he": "Hebr", "ar": "Arab", "fa": "Arab", "ur": "Arab", "hi": "Deva", "mr": "Deva",
             "bn": "Beng", "ta": "Taml", "te": "Telu", "th": "Thai", "ka": "Geor", "hy": "Armn"}  # fmt: skip
-_LATIN = frozenset("en de fr it es pt da sv nb no nl fi pl cs sk sl hr hu ro tr vi id et lv lt is ga ca eu gl".split())
+_LATIN = frozenset(
+    ("en", "de", "fr", "it", "es", "pt", "da", "sv", "nb", "no", "nl", "fi", "pl", "cs", "sk", "sl", "hr", "hu", "ro",
+     "tr", "vi", "id", "et", "lv", "lt", "is", "ga", "ca", "eu", "gl")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ def targets_for(profile: Profile, asked: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: none, or one that was asked for and is not among them.
     """
-    runs = tuple(dict.fromkeys(target for one in profile.unit.runtimes for target in one.targets))
+    runs: tuple[str, ...] = tuple(dict.fromkeys(target for one in profile.unit.runtimes for target in one.targets))
     if profile.unit.shapes == "static":
         runs = tuple(target for target in runs if target in _GRAPHS)
     unknown = [target for target in asked if target not in runs]
@@ -122,16 +125,17 @@ def plan_candidates(
         require_estimable(profile)
     recipe = grid_recipe(model, profile_name, targets_for(profile, targets), languages, sample)
     sweep = plan_sweep(recipe)
-    return Candidates(profile=profile, sweep=sweep, **_options(sweep, profile))
+    cuts = _options(sweep, profile)
+    return Candidates(profile=profile, sweep=sweep, options=tuple(cuts), cuts=cuts)
 
 
-def _options(sweep: SweepPlan, profile: Profile) -> dict[str, object]:
+def _options(sweep: SweepPlan, profile: Profile) -> dict[Option, PlannedCut]:
     cuts: dict[Option, PlannedCut] = {}
     for body in sweep.bodies:
         timed = estimate_cut(sweep.recipe, sweep.checkpoint, body[0].cut, profile)
         for one in body:
             cuts[option_of(one.cut, one.spec or "", planned_bytes(sweep.checkpoint, one), timed)] = one
-    return {"options": tuple(cuts), "cuts": cuts}
+    return cuts
 
 
 def planned_bytes(checkpoint: Checkpoint, one: PlannedCut) -> int:

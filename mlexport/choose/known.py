@@ -73,11 +73,6 @@ def read_known(paths: Sequence[Path], candidates: Candidates, languages: Sequenc
     return Known(options=options, notes=tuple(notes))
 
 
-def same_artifact(recipe_identity: str, own: str) -> bool:
-    """Whether two sweeps' settings make the same artifact of a cut."""
-    return _settings(recipe_identity) == _settings(own)
-
-
 def _settings(identity: str) -> dict[str, Any]:
     settings = json.loads(identity)["settings"]
     return {key: value for key, value in settings.items() if key not in _NOT_THE_ARTIFACT}
@@ -103,9 +98,9 @@ def _of_sweep(sweep: Sweep, recipe: Recipe, candidates: Candidates, languages: S
     by_cut: dict[int, Point] = {}
     for point in sweep.points:
         # Of a cut on several profiles, the row of this one
-        if point.status == DONE and point.retained is not None:
-            if point.cut not in by_cut or point.profile == profile:
-                by_cut[point.cut] = point
+        known = point.status == DONE and point.retained is not None
+        if known and (point.cut not in by_cut or point.profile == profile):
+            by_cut[point.cut] = point
     timed: dict[tuple[object, ...], Option] = {(*one.body, one.dim): one for one in candidates.options}
     for number, point in by_cut.items():
         kept = _kept(point, [one for one in shares.get(number, ()) if one.language in languages], languages)

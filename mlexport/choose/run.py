@@ -4,57 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from mlexport import chosen as choice
 from mlexport.choose.candidates import Candidates, matching, plan_candidates
 from mlexport.choose.known import Known, read_known, sweeps_under
+from mlexport.choose.request import ChooseRequest
 from mlexport.choose.search import axes, next_bodies
-from mlexport.choose.write import check_file, chosen_recipe, write_recipe
-from mlexport.chosen import BEST, Chosen, Limits, Option
-from mlexport.errors import UsageError
+from mlexport.choose.write import chosen_recipe, write_recipe
+from mlexport.chosen import Chosen, Limits, Option
 from mlexport.evaluate.beir import BUILTIN, read_retrieval_set
 from mlexport.ran import LATENCY, RETENTION, SIZE
-from mlexport.recipe import Recipe
 from mlexport.sweep import SweepOptions, run_sweep
 from mlexport.sweep.run import SweepProgress
+from mlexport.sweep.tasks import Cut
+from mlexport.swept import ERROR, FAILED, Point
 
 MEASURE = 4
 # Bodies of one call share a reference, and the second is chosen before the first is known
 _BATCH = 2
 _RUNNERS_UP = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChooseRequest:
-    """What is asked.
-
-    Attributes:
-        prefer: "size", "latency" or "quality"; None takes quality, or size where a retention is asked for.
-        languages: codes as in the evaluation set; empty for all of its queries.
-        targets: formats; empty takes all that the profile runs.
-        sweeps: files to choose from; empty looks under `folder`.
-        measure: models that are measured at most; None: none where sweeps have an answer, else 4.
-        sample: queries of the evaluation set; None takes all.
-        out: the recipe's file.
-        folder: where sweeps are looked for, and where what is measured is kept.
-    """
-
-    model: str = "demo"
-    profile: str
-    limits: Limits = field(default_factory=Limits)
-    prefer: str | None = None
-    languages: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    sweeps: tuple[Path, ...] = ()
-    measure: int | None = None
-    sample: int | None = None
-    jobs: int = 1
-    out: Path = Path("chosen.yaml")
-    folder: Path = Path("out")
-    dry_run: bool = False
-    force: bool = False
 
 
 def choose(request: ChooseRequest, progress: SweepProgress | None = None) -> Chosen:
@@ -66,25 +36,13 @@ def choose(request: ChooseRequest, progress: SweepProgress | None = None) -> Cho
         ExportError: the recipe cannot be written, or exists.
         Others as `mlexport.sweep.run_sweep`.
     """
-    _check(request)
+    request.check()
     languages = matching(request.languages, read_retrieval_set(BUILTIN).languages) if request.languages else ()
     candidates = plan_candidates(request.model, request.profile, request.targets, languages, request.sample)
     work = _Work(request, candidates, languages, progress)
     work.read()
     planned = work.measure_some()
     return work.result(planned)
-
-
-def _check(request: ChooseRequest) -> None:
-    if request.prefer not in (None, choice.SMALLEST, choice.FASTEST, BEST):
-        raise UsageError(f"--prefer {request.prefer}: choose from size, latency, quality")
-    if request.measure is not None and request.measure < 0:
-        raise UsageError(f"--measure {request.measure}: the least is 0")
-    kept = request.limits.min_retention
-    if kept is not None and not 0 < kept <= 1:
-        raise UsageError(f"--min-retention {kept:g} is not a share of 1, such as 0.95")
-    if not request.dry_run:
-        check_file(request.out, force=request.force)
 
 
 class _Work:
@@ -104,6 +62,7 @@ class _Work:
         self.own = request.folder / f"choose-{Path(request.model).name}-{identity}"
         self.known = Known(options={}, notes=())
         self.new = 0
+        self.failed: list[str] = []
 
     def read(self) -> None:
         """Sweeps that were named, or those that lie there."""
@@ -152,9 +111,9 @@ class _Work:
         self, limits: Limits, visited: set[tuple[object, ...]], most: int, objective: str | None = None
     ) -> list[Option]:
         kept = {body: value for body, value in self._kept().items() if body in visited}
-        # One that failed is visited too: it keeps nothing
-        kept |= dict.fromkeys(visited - set(kept), 0.0)
-        return next_bodies(widest(self.options()), kept, limits, objective or self.objective, most)
+        # One whose verification failed was visited, and says nothing of others
+        able = [one for one in widest(self.options()) if one.body in kept or one.body not in visited]
+        return next_bodies(able, kept, limits, objective or self.objective, most)
 
     def _kept(self) -> Mapping[tuple[object, ...], float]:
         kept: dict[tuple[object, ...], float] = {}
@@ -168,7 +127,12 @@ class _Work:
         if not cuts:
             return
         plan = replace(self.candidates.sweep, cuts=cuts)
-        run_sweep(plan, SweepOptions(out=self.own, jobs=self.request.jobs), self.progress)
+        found = run_sweep(plan, SweepOptions(out=self.own, jobs=self.request.jobs), self.progress)
+        self.failed += [
+            f"{point.label} {point.status}: {point.reason}"
+            for point in found.points
+            if point.status in (FAILED, ERROR) and any(one.cut == _cut_of(point) for one in cuts)
+        ]
         self.new += len(bodies)
         own = read_known([self.own], self.candidates, self.languages, named=True)
         measured = {(*one.body, one.dim) for one in own.options}
@@ -181,7 +145,8 @@ class _Work:
         option = choice.pick(options, limits, objective)
         others = choice.runners_up(options, option, limits, objective, _RUNNERS_UP) if option is not None else []
         fitting = [one for one in options if choice.fits(one, limits)]
-        binds, relaxed, near = (), [], None
+        binds: tuple[str, ...] = ()
+        relaxed, near = list[choice.Relaxed](), None
         # Without a measurement nothing is known of retention: then only size and latency can be impossible
         asked = limits if not self.request.dry_run else choice.without(limits, RETENTION)
         if option is None and (not self.request.dry_run or not fitting):
@@ -190,7 +155,14 @@ class _Work:
             binds = tuple(one.limit for one in relaxed) or tuple(choice.asked(asked))
         recipe = None
         if option is not None and not self.request.dry_run:
-            made = chosen_recipe(option, self._recipe(option), self.request, self.languages)
+            made = chosen_recipe(
+                option,
+                self.known.options[option],
+                model=self.request.model,
+                profile=self.request.profile,
+                limits=limits,
+                languages=self.languages,
+            )
             recipe = write_recipe(made, self.request.out)
         return Chosen(
             model=self.request.model,
@@ -212,23 +184,21 @@ class _Work:
             recipe=recipe,
         )
 
-    def _recipe(self, option: Option) -> Recipe:
-        return self.known.options[option]
-
     def _notes(self, option: Option | None) -> list[str]:
-        notes = []
-        if option is not None and option.high_ms is not None and self.limits.max_ms is not None:
-            if option.high_ms > self.limits.max_ms:
-                notes.append(
-                    f"the latency is estimated: up to {option.high_ms:.3g} ms is within its range, which is over the "
-                    "limit; measure on a device with `mlexport bench`"
-                )
-        if option is not None and self.limits.min_retention is not None and option.retained_low is not None:
-            if option.retained_low < self.limits.min_retention:
-                notes.append(f"the 95% interval of its retention begins below {self.limits.min_retention:.1%}")
-        if self.languages and option is not None:
+        notes = list(self.failed)
+        if option is None:
+            return notes
+        limits, high, low = self.limits, option.high_ms, option.retained_low
+        if high is not None and limits.max_ms is not None and high > limits.max_ms:
+            notes.append(
+                f"the latency is estimated: up to {high:.3g} ms is within its range, which is over the "
+                "limit; measure on a device with `mlexport bench`"
+            )
+        if low is not None and limits.min_retention is not None and low < limits.min_retention:
+            notes.append(f"the 95% interval of its retention begins below {limits.min_retention:.1%}")
+        if self.languages:
             notes.append("retention is of these languages' queries alone; its interval is made of theirs")
-            if self.limits.min_retention is not None:
+            if limits.min_retention is not None:
                 notes.append("the recipe demands no retention: `mlexport run` measures that of all languages")
         return notes
 
@@ -240,3 +210,7 @@ def widest(options: Sequence[Option]) -> list[Option]:
         if one.body not in found or one.dim > found[one.body].dim:
             found[one.body] = one
     return sorted(found.values(), key=axes, reverse=True)
+
+
+def _cut_of(point: Point) -> Cut:
+    return Cut(**{field.name: getattr(point, field.name) for field in fields(Cut)})

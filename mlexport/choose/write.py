@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlexport.chosen import NAMES, Limits, Option, asked, limit_of, shown
 from mlexport.errors import ExportError, UsageError
@@ -13,15 +12,13 @@ from mlexport.recipes import recipe_yaml
 from mlexport.run.ledger import write_whole
 from mlexport.spec import AUTO
 
-if TYPE_CHECKING:
-    from mlexport.choose.run import ChooseRequest
 
-
-def chosen_recipe(option: Option, base: Recipe, request: ChooseRequest, languages: tuple[str, ...]) -> Recipe:
+def chosen_recipe(
+    option: Option, base: Recipe, *, model: str, profile: str, limits: Limits, languages: tuple[str, ...]
+) -> Recipe:
     """The recipe of the sweep that measured the option, at this one point, with the limits as demands."""
     data = base.model_dump(mode="json", exclude_defaults=True)
     data.pop("grid", None)
-    limits = request.limits
     precision = {**data.get("precision", {}), "names": [option.precision]}
     if option.precision != AUTO:
         precision = {key: value for key, value in precision.items() if key not in ("min_cosine", "max_size")}
@@ -29,14 +26,14 @@ def chosen_recipe(option: Option, base: Recipe, request: ChooseRequest, language
     return Recipe.model_validate(
         {
             **data,
-            "title": f"{option.label} for {request.profile}",
-            "whom": f"An app on {request.profile} that asks for {_words(limits, languages)}.",
-            "model": request.model,
+            "title": f"{option.label} for {profile}",
+            "whom": f"An app on {profile} that asks for {_words(limits, languages)}.",
+            "model": model,
             "cut": {**data.get("cut", {}), "layers": option.layers, "rank": option.rank, "dim": option.dim},
             "vocabulary": vocabulary if option.vocab else {},
             "precision": precision,
             "targets": [option.target],
-            "profiles": [request.profile],
+            "profiles": [profile],
             "measure": {**data.get("measure", {}), "tokens": [DEMAND_TOKENS]},
             "evaluation": {**data.get("evaluation", {}), "retention": True},
             "demands": {
