@@ -166,6 +166,22 @@ def parse_size(text: str) -> int:
     return size
 
 
+_TIMES = {"MS": 1.0, "S": 1000.0}
+
+
+def parse_duration_ms(text: str) -> float:
+    """Milliseconds of a text such as "30ms" or "0.05s".
+
+    Raises:
+        UsageError: the text has another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MS|S)", text.strip().upper())
+    found = 0.0 if match is None else float(match[1]) * _TIMES[match[2]]
+    if not found:
+        raise UsageError(f"'{text}' is not a time: expected a number with ms or s, such as 30ms or 0.05s")
+    return found
+
+
 def parse_target(text: str) -> Target:
     """The target of a name.
 

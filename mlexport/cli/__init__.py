@@ -1,6 +1,7 @@
 """The command line: parse, call the library, print. Nothing heavy is imported before a command runs."""
 
 from mlexport.cli import bench as bench  # registers its commands, as the next lines do
+from mlexport.cli import choose as choose
 from mlexport.cli import estimate as estimate
 from mlexport.cli import make as make
 from mlexport.cli import measure as measure

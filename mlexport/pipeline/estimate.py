@@ -14,6 +14,7 @@ from mlexport.estimate.planned import planned_operators, planned_work
 from mlexport.estimate.run import Counted, Settings, estimate_all
 from mlexport.latency import EstimateResult, Subject
 from mlexport.pipeline.plan import plan_slice
+from mlexport.profile import Profile
 from mlexport.profiles import load_profile, require_estimable
 from mlexport.progress import Progress
 from mlexport.request import SliceRequest
@@ -60,6 +61,15 @@ def estimate_latency(request: EstimateRequest, *, progress: Progress | None = No
             require_estimable(profile)
     counted = [one for name in request.subjects for one in _counted(name, request, progress)]
     settings = Settings(tokens=request.tokens, batches=request.batches)
+    return estimate_all(_unique(counted), profiles, settings, read_accuracy(), _unsupported)
+
+
+def estimate_plans(
+    plans: Iterable[SlicePlan], profiles: Sequence[Profile], *, tokens: Sequence[int], batches: Sequence[int]
+) -> EstimateResult:
+    """The same for cuts that are planned already, in their order."""
+    counted = [_of_plan(plan, one) for plan in plans for one in plan.variants if one.takes == IDS]
+    settings = Settings(tokens=tokens, batches=batches)
     return estimate_all(_unique(counted), profiles, settings, read_accuracy(), _unsupported)
 
 
