@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 
 from mlexport.checkpoint import open_checkpoint
+from mlexport.choose.request import ChooseRequest
 from mlexport.chosen import Option
 from mlexport.errors import UsageError
 from mlexport.evaluate.beir import BUILTIN
@@ -72,12 +73,13 @@ def targets_for(profile: Profile, asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(asked) or (tuple(target for target in runs if target != Target.QNN) or runs)
 
 
-def grid_recipe(model: str, name: str, targets: Sequence[str], languages: Sequence[str], sample: int | None) -> Recipe:
-    """The grid of all trained cuts, as a recipe that sweeps take; `name` is the profile's, or its path.
+def grid_recipe(request: ChooseRequest, targets: Sequence[str], languages: Sequence[str]) -> Recipe:
+    """The grid of all trained cuts, as a recipe that sweeps take.
 
     Raises:
         CheckpointError: the model cannot be opened.
     """
+    model, name = request.model, request.profile
     checkpoint = open_checkpoint(model)
     scripts = scripts_of(languages)
     static = load_profile(name).unit.shapes == "static"
@@ -88,7 +90,7 @@ def grid_recipe(model: str, name: str, targets: Sequence[str], languages: Sequen
             "model": model,
             "targets": list(targets),
             "static": _STATIC if static else None,
-            "evaluation": {"verify": "sample", "retention": True, "sample": sample},
+            "evaluation": {"verify": "sample", "retention": True, "data": request.data, "sample": request.sample},
             "measure": {"tokens": [DEMAND_TOKENS]},
             "grid": {
                 "layers": list(checkpoint.trained_layers or (checkpoint.config.layers,)),
@@ -111,19 +113,17 @@ def scripts_of(languages: Sequence[str]) -> str:
     return ",".join(sorted({code for base in bases for code in _SCRIPTS.get(base, "Latn").split(",")}))
 
 
-def plan_candidates(
-    model: str, profile_name: str, targets: Sequence[str], languages: Sequence[str], sample: int | None
-) -> Candidates:
+def plan_candidates(request: ChooseRequest, languages: Sequence[str]) -> Candidates:
     """Every trained cut in every precision and target that the profile runs.
 
     Raises:
         UsageError: no such profile, or nothing runs there.
         CheckpointError: the model cannot be opened.
     """
-    profile = load_profile(profile_name)
+    profile = load_profile(request.profile)
     if not profile.unit.times:
         require_estimable(profile)
-    recipe = grid_recipe(model, profile_name, targets_for(profile, targets), languages, sample)
+    recipe = grid_recipe(request, targets_for(profile, request.targets), languages)
     sweep = plan_sweep(recipe)
     cuts = _options(sweep, profile)
     return Candidates(profile=profile, sweep=sweep, options=tuple(cuts), cuts=cuts)
@@ -172,7 +172,7 @@ def _chosen(folder: str, model: str, vocab: tuple[str, ...], coverage: float | N
     return None if wanted is None else choose(open_checkpoint(model), wanted)
 
 
-def matching(languages: Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
+def matching(languages: Sequence[str], there: Sequence[str], data: str = BUILTIN) -> tuple[str, ...]:
     """Languages of the evaluation set that were asked for: en, de, zh (its zh_CN too).
 
     Raises:
@@ -185,8 +185,8 @@ def matching(languages: Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
             near = difflib.get_close_matches(language, there, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise UsageError(
-                f"--languages {language}: the evaluation set '{BUILTIN}' has no queries in it. {hint}"
-                f"It has {', '.join(there)}"
+                f"--languages {language}: the evaluation set '{data}' has no queries in it. {hint}"
+                f"It has {', '.join(there) or 'none that is named'}"
             )
         found += own
     return tuple(dict.fromkeys(found))

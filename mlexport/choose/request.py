@@ -20,7 +20,8 @@ class ChooseRequest:
         targets: formats; empty takes all that the profile runs.
         sweeps: files to choose from; empty looks under `folder`.
         measure: models that are measured at most; None: none where sweeps have an answer, else 4.
-        sample: queries of the evaluation set; None takes all.
+        data, sample: evaluation set (a folder in BEIR's layout; None is the built-in one), and how many of its
+            queries; None takes all.
         out: the recipe's file.
         folder: where sweeps are looked for, and where what is measured is kept.
     """
@@ -33,6 +34,7 @@ class ChooseRequest:
     targets: tuple[str, ...] = ()
     sweeps: tuple[Path, ...] = ()
     measure: int | None = None
+    data: str | None = None
     sample: int | None = None
     jobs: int = 1
     out: Path = Path("chosen.yaml")

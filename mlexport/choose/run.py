@@ -37,8 +37,9 @@ def choose(request: ChooseRequest, progress: SweepProgress | None = None) -> Cho
         Others as `mlexport.sweep.run_sweep`.
     """
     request.check()
-    languages = matching(request.languages, read_retrieval_set(BUILTIN).languages) if request.languages else ()
-    candidates = plan_candidates(request.model, request.profile, request.targets, languages, request.sample)
+    data = request.data or BUILTIN
+    languages = matching(request.languages, read_retrieval_set(data).languages, data) if request.languages else ()
+    candidates = plan_candidates(request, languages)
     work = _Work(request, candidates, languages, progress)
     work.read()
     planned = work.measure_some()
@@ -196,11 +197,26 @@ class _Work:
             )
         if low is not None and limits.min_retention is not None and low < limits.min_retention:
             notes.append(f"the 95% interval of its retention begins below {limits.min_retention:.1%}")
+        near = self._nearly(option)
+        if near is not None:
+            notes.append(
+                f"{near.label} keeps {100 * ((option.retained or 0.0) - (near.retained or 0.0)):.1f} points less in "
+                f"{near.bytes / option.bytes:.0%} of the bytes: --min-retention "
+                f"{int((near.retained or 0.0) * 100) / 100:.2f} would take it"
+            )
         if self.languages:
             notes.append("retention is of these languages' queries alone; its interval is made of theirs")
             if limits.min_retention is not None:
                 notes.append("the recipe demands no retention: `mlexport run` measures that of all languages")
         return notes
+
+    def _nearly(self, option: Option) -> Option | None:
+        """The smallest of the measured that keeps at most a point less than the best, in clearly fewer bytes."""
+        if self.objective != choice.BEST or self.limits.min_retention is not None:
+            return None
+        enough = replace(self.limits, min_retention=(option.retained or 0.0) - 0.01)
+        found = choice.pick(self.known.options, enough, choice.SMALLEST)
+        return found if found is not None and found.bytes < 0.8 * option.bytes else None
 
 
 def widest(options: Sequence[Option]) -> list[Option]:

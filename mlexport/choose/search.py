@@ -63,18 +63,13 @@ def next_bodies(widest: Sequence[Option], kept: Kept, limits: Limits, objective:
 
 def _next(able: Sequence[Option], kept: Kept, limits: Limits, objective: str) -> Option | None:
     seen = [one for one in able if one.body in kept]
-    # Of one cut in several formats the first stands for all, unless a cheaper one is what is wanted
-    fresh = [one for one in able if one.body not in kept]
+    # One cut keeps nearly the same in every format: the fastest is measured, the others are not
+    fresh = _one_format([one for one in able if all(axes(one) != axes(other) for other in seen)])
     if not seen:
         return max(fresh, key=lambda one: (axes(one), -_ms(one)), default=None)
     if limits.min_retention is None or objective == BEST:
         best = min(seen, key=lambda one: (-round(kept[one.body], 3), one.bytes))
-        fresh = [
-            one
-            for one in fresh
-            if all(axes(one) != axes(other) for other in seen)
-            and (one.bytes < best.bytes or not any(covers(other, one) for other in seen))
-        ]
+        fresh = [one for one in fresh if one.bytes < best.bytes or not any(covers(other, one) for other in seen)]
         return max(fresh, key=lambda one: (axes(one), -_ms(one)), default=None)
     enough = [one for one in seen if kept[one.body] >= limits.min_retention]
     failed = [one for one in seen if kept[one.body] < limits.min_retention]
@@ -83,6 +78,13 @@ def _next(able: Sequence[Option], kept: Kept, limits: Limits, objective: str) ->
     if not enough:
         return max(fresh, key=lambda one: (axes(one), -_ms(one)), default=None)
     return max(fresh, key=lambda one: (*_worth(one, fresh, objective), axes(one), -_ms(one)), default=None)
+
+
+def _one_format(options: Sequence[Option]) -> list[Option]:
+    found: dict[tuple[float, ...], Option] = {}
+    for one in sorted(options, key=_ms):
+        found.setdefault(axes(one), one)
+    return list(found.values())
 
 
 def _worth(one: Option, fresh: Sequence[Option], objective: str) -> tuple[int, float]:

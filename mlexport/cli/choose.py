@@ -47,6 +47,9 @@ def choose_command(
         int | None,
         typer.Option("--measure", metavar="N", help="Models to measure at most; 4, or 0 where a sweep has an answer."),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DIR", help="Evaluation set in BEIR's layout; built in by default.")
+    ] = None,
     sample: Annotated[
         int | None, typer.Option("--sample", metavar="N", help="Queries of the evaluation set; all by default.")
     ] = None,
@@ -83,6 +86,7 @@ def choose_command(
         targets=tuple(filter(None, ",".join(target or []).split(","))),
         sweeps=tuple(sweep or ()),
         measure=measure,
+        data=data,
         sample=sample,
         jobs=jobs,
         out=out,
