@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 from mlexport.ran import LATENCY, RETENTION, SIZE
 
@@ -95,7 +94,8 @@ class Chosen:
         runners_up: others, the nearest first.
         binds: limits that nothing meets at once; empty where something was chosen.
         relaxed: for each limit that helps alone, the smallest change.
-        options: how many cuts there were, `fitting` of them within size and latency.
+        options: how many cuts there were, `fitting` of them within size and latency, the retention of
+            `fitting_known` of those known.
         measured: cuts whose retention is known, `new` of them measured now.
         plan: in a dry run, what would be measured first.
         notes: what has to be known to read it, a sentence each.
@@ -113,6 +113,7 @@ class Chosen:
     nearest: Option | None
     options: int
     fitting: int
+    fitting_known: int
     measured: int
     new: int
     plan: tuple[Option, ...]
@@ -164,14 +165,14 @@ def pick(options: Iterable[Option], limits: Limits, objective: str) -> Option | 
 def runners_up(options: Sequence[Option], chosen: Option, limits: Limits, objective: str, most: int) -> list[Verdict]:
     """Measured options that meet the limits, by the objective; then those that miss one, the nearest first.
 
-    Of cuts that differ in dim alone, one is shown for each thing that can be said of them.
+    Of cuts that differ in dim alone, the first is shown.
     """
     known = [one for one in options if one.retained is not None and one != chosen]
     met = sorted((one for one in known if not misses(one, limits)), key=lambda one: order(one, objective))
     missed = sorted((one for one in known if misses(one, limits)), key=lambda one: excess(one, limits))
     found: dict[tuple[object, ...], Verdict] = {}
     for one in (*met, *missed):
-        found.setdefault((*one.body, *misses(one, limits)), Verdict(option=one, why=why_not(one, chosen, limits)))
+        found.setdefault(one.body, Verdict(option=one, why=why_not(one, chosen, limits)))
     verdicts = list(found.values())
     own = sum(not misses(one.option, limits) for one in verdicts)
     # Both kinds are seen
@@ -275,6 +276,13 @@ def nearest(options: Iterable[Option], limits: Limits) -> Option | None:
 def impossible(chosen: Chosen) -> str:
     """What binds, and the smallest changes that would do, in one line."""
     limits = chosen.limits
+    if chosen.fitting and not chosen.fitting_known:
+        return (
+            f"{chosen.fitting:,} cuts of {chosen.model} are within size and latency on {chosen.profile}, but the "
+            "retention of none is known: pass --measure 4, or --sweep FILE"
+        )
+    if not chosen.binds:
+        return f"no cut of {chosen.model} runs on {chosen.profile}: `mlexport estimate` says why, of each"
     wanted = " and ".join(f"{FLAGS[one]} {shown(one, limit_of(limits, one))}" for one in asked(limits))
     names = [NAMES[one] for one in chosen.binds]
     which = f"{names[0]} binds" if len(names) == 1 else f"{' and '.join(names)} bind together"
@@ -296,8 +304,3 @@ def _enough(limit: str, value: float) -> str:
     if limit == LATENCY:
         return f"{-(-value // 0.1) / 10:.1f}ms"
     return f"{value // 0.001 / 1000:.3f}"
-
-
-def chosen_data(chosen: Chosen) -> dict[str, Any]:
-    """As plain data."""
-    return asdict(chosen)

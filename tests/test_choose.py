@@ -120,7 +120,7 @@ def chosen(options: Sequence[Option], limits: Limits) -> Chosen:
     return Chosen(
         model="demo", profile="pixel-8-cpu", limits=limits, languages=(), objective=SMALLEST, option=None,
         runners_up=(), binds=tuple(one.limit for one in ways) or (SIZE, LATENCY), relaxed=tuple(ways),
-        nearest=nearest(options, limits), options=2, fitting=0, measured=2, new=0, plan=(), notes=(), recipe=None,
+        nearest=nearest(options, limits), options=2, fitting=0, fitting_known=0, measured=2, new=0, plan=(), notes=(), recipe=None,
     )  # fmt: skip
 
 
@@ -153,6 +153,14 @@ def test_no_single_change_gives_the_nearest() -> None:
     )
 
 
+def test_nothing_measured_is_not_called_impossible() -> None:
+    found = replace(chosen([made(retained=None)], Limits(max_ms=30.0)), fitting=2)
+    assert impossible(found) == (
+        "2 cuts of demo are within size and latency on pixel-8-cpu, but the retention of none is known: pass "
+        "--measure 4, or --sweep FILE"
+    )
+
+
 def test_a_refused_cut_is_never_chosen() -> None:
     assert pick([made(refused="no such runtime")], Limits(), BEST) is None
 
@@ -170,7 +178,7 @@ def test_runners_up_say_why() -> None:
 GRID = [
     made(spec=f"L{n}", layers=n, rank=r, precision=p, bytes=int(1e6 * (n * bits / 8 + (r or 64) / 16)), ms=n,
          retained=None)
-    for n, r, (p, bits) in product((1, 2, 4, 8), (None, 16, 32), (("f32", 32), ("int8", 8), ("int4_b32", 4)))
+    for n, r, (p, bits) in product((1, 2, 4, 8), (None, 16, 32), (("f16", 16), ("int8", 8), ("int4_b32", 4)))
 ]  # fmt: skip
 
 
@@ -198,7 +206,7 @@ def test_search_to_its_end_finds_the_smallest(weights: tuple[float, float, float
 def test_search_begins_with_the_largest_that_fits() -> None:
     [first] = next_bodies(GRID, {}, Limits(max_bytes=12_500_000), BEST, 1)
     assert (first.layers, first.rank, first.precision) == (8, None, "int8")
-    assert all(covers(first, one) for one in GRID if one.layers == 8 and one.precision != "f32")
+    assert all(covers(first, one) for one in GRID if one.layers == 8 and one.precision != "f16")
 
 
 def test_times_parse() -> None:

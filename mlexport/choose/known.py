@@ -49,7 +49,7 @@ def read_known(paths: Sequence[Path], candidates: Candidates, languages: Sequenc
     """
     options: dict[Option, Recipe] = {}
     seen: set[tuple[object, ...]] = set()
-    notes = []
+    left = 0
     for path in paths:
         try:
             if not is_sweep(path):
@@ -58,10 +58,10 @@ def read_known(paths: Sequence[Path], candidates: Candidates, languages: Sequenc
             why = _foreign(sweep, candidates)
             if why is not None:
                 raise UsageError(f"{path} is {why}: its points do not compare")
-        except UsageError as error:
+        except UsageError:
             if named:
                 raise
-            notes.append(f"left out: {error}")
+            left += 1
             continue
         recipe = Recipe.model_validate_json(sweep.facts["recipe"])
         settings = json.dumps(_settings(sweep.facts["identity"]), sort_keys=True)
@@ -70,7 +70,8 @@ def read_known(paths: Sequence[Path], candidates: Candidates, languages: Sequenc
             if key not in seen:
                 seen.add(key)
                 options[option] = recipe
-    return Known(options=options, notes=tuple(notes))
+    notes = (f"{left} other sweeps that lie there do not compare: of another model, set or shape",) if left else ()
+    return Known(options=options, notes=notes)
 
 
 def _settings(identity: str) -> dict[str, Any]:

@@ -178,6 +178,7 @@ class _Work:
             nearest=near,
             options=len(options),
             fitting=len(fitting),
+            fitting_known=sum(one.retained is not None for one in fitting),
             measured=len(self.known.options),
             new=self.new,
             plan=planned,

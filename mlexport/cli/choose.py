@@ -66,8 +66,10 @@ def choose_command(
     mlexport choose --profile pixel-8-cpu --max-size 12MB --min-retention 0.95 --languages en,de --out app.yaml
     mlexport choose --profile local --sweep out/phones --min-retention 0.9 --prefer latency
     """
+    from dataclasses import asdict  # noqa: PLC0415
+
     from mlexport.choose import ChooseRequest, choose  # noqa: PLC0415
-    from mlexport.chosen import Limits, chosen_data, impossible  # noqa: PLC0415
+    from mlexport.chosen import Limits, impossible  # noqa: PLC0415
     from mlexport.report import console  # noqa: PLC0415
     from mlexport.report.choose import show_choice  # noqa: PLC0415
     from mlexport.report.progress import SweepBar  # noqa: PLC0415
@@ -96,7 +98,7 @@ def choose_command(
     with SweepBar() as bar:
         found = choose(request, bar)
     if as_json:
-        print_json(chosen_data(found))
+        print_json(asdict(found))
     else:
         show_choice(console.make_console(), found)
     if found.option is None and (not dry_run or found.binds):

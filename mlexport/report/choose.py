@@ -31,8 +31,8 @@ def show_choice(console: Console, chosen: Chosen) -> None:
     if chosen.option is not None:
         first = Verdict(option=chosen.option, why="chosen")
         console.print(_table([first, *chosen.runners_up]))
-    elif chosen.plan:
-        console.print(_table([Verdict(option=one, why="would be measured first") for one in chosen.plan]))
+    if chosen.plan:
+        console.print(_table([Verdict(option=one, why="would be measured next") for one in chosen.plan]))
     if chosen.option is None and chosen.binds:
         heading(console, "nothing fits")
         known = [Verdict(option=one.option, why=f"with {FLAGS[one.limit]} alone changed") for one in chosen.relaxed]
