@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mlexport.choose.candidates import matching, scripts_of
 from mlexport.choose.known import combined
 from mlexport.choose.search import axes, covers, next_bodies
+from mlexport.choose.words import impossible
 from mlexport.chosen import (
     BEST,
     FASTEST,
@@ -21,7 +22,6 @@ from mlexport.chosen import (
     Chosen,
     Limits,
     Option,
-    impossible,
     misses,
     nearest,
     pick,
@@ -120,7 +120,8 @@ def chosen(options: Sequence[Option], limits: Limits) -> Chosen:
     return Chosen(
         model="demo", profile="pixel-8-cpu", limits=limits, languages=(), objective=SMALLEST, option=None,
         runners_up=(), binds=tuple(one.limit for one in ways) or (SIZE, LATENCY), relaxed=tuple(ways),
-        nearest=nearest(options, limits), options=2, fitting=0, fitting_known=0, measured=2, new=0, plan=(), notes=(), recipe=None,
+        nearest=nearest(options, limits), options=2, fitting=0, fitting_known=0, measured=2, new=0, plan=(),
+        notes=(), recipe=None,
     )  # fmt: skip
 
 

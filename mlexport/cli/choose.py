@@ -69,7 +69,8 @@ def choose_command(
     from dataclasses import asdict  # noqa: PLC0415
 
     from mlexport.choose import ChooseRequest, choose  # noqa: PLC0415
-    from mlexport.chosen import Limits, impossible  # noqa: PLC0415
+    from mlexport.choose.words import impossible  # noqa: PLC0415
+    from mlexport.chosen import Limits  # noqa: PLC0415
     from mlexport.report import console  # noqa: PLC0415
     from mlexport.report.choose import show_choice  # noqa: PLC0415
     from mlexport.report.progress import SweepBar  # noqa: PLC0415
