@@ -132,8 +132,8 @@ def test_impossible_demands_name_the_limit_and_the_smallest_changes() -> None:
     ]
     assert impossible(chosen(options, Limits(max_bytes=3_000_000, min_retention=0.99))) == (
         "no cut of demo on pixel-8-cpu meets --max-size 3.00 MB and --min-retention 99.0%: size and retention bind "
-        "together. With the others kept, the smallest change is --max-size 9.88MB (L8-D128 onnx int8), or "
-        "--min-retention 0.712 (L1-D128 onnx int8)"
+        "together. With the others kept, the smallest change among the 2 cuts measured is --max-size 9.88MB (L8-D128 "
+        "onnx int8), or --min-retention 0.712 (L1-D128 onnx int8)"
     )
 
 

@@ -22,7 +22,9 @@ def impossible(chosen: Chosen) -> str:
     text = f"no cut of {chosen.model} on {chosen.profile} meets {wanted}: {which}"
     ways = [f"{FLAGS[one.limit]} {_enough(one.limit, one.value)} ({one.option.label})" for one in chosen.relaxed]
     if ways:
-        return f"{text}. With the others kept, the smallest change is {', or '.join(ways)}"
+        # Retention is known of what was measured alone
+        among = "" if limits.min_retention is None else f" among the {chosen.measured:,} cuts measured"
+        return f"{text}. With the others kept, the smallest change{among} is {', or '.join(ways)}"
     if chosen.nearest is not None:
         near = chosen.nearest
         numbers = ", ".join(f"{FLAGS[one]} {_enough(one, found(near, one) or 0.0)}" for one in misses(near, limits))

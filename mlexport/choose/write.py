@@ -10,7 +10,7 @@ from mlexport.recipe import Recipe
 from mlexport.recipe_checks import DEMAND_TOKENS
 from mlexport.recipes import recipe_yaml
 from mlexport.run.ledger import write_whole
-from mlexport.spec import AUTO
+from mlexport.spec import AUTO, parse_size
 
 
 def chosen_recipe(
@@ -37,7 +37,7 @@ def chosen_recipe(
             "measure": {**data.get("measure", {}), "tokens": [DEMAND_TOKENS]},
             "evaluation": {**data.get("evaluation", {}), "retention": True},
             "demands": {
-                "max_size": None if limits.max_bytes is None else str(limits.max_bytes),
+                "max_size": None if limits.max_bytes is None else _size(limits.max_bytes),
                 "max_latency_ms": limits.max_ms,
                 # Of all languages together, nobody has asked it
                 "min_retention": None if languages else limits.min_retention,
@@ -49,6 +49,12 @@ def chosen_recipe(
 def _words(limits: Limits, languages: tuple[str, ...]) -> str:
     named = [f"{NAMES[one]} {shown(one, limit_of(limits, one))}" for one in asked(limits)]
     return ", ".join([*named, *languages]) or "the best it can run"
+
+
+def _size(count: int) -> str:
+    """As people write it, where that is exact."""
+    text = f"{count / 1e6:g}MB"
+    return text if parse_size(text) == count else str(count)
 
 
 def check_file(path: Path, *, force: bool) -> None:
