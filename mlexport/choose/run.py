@@ -63,7 +63,7 @@ class _Work:
         self.own = request.folder / f"choose-{Path(request.model).name}-{identity}"
         self.known = Known(options={}, notes=())
         self.new = 0
-        self.failed: list[str] = []
+        self.failed: dict[str, None] = {}
 
     def read(self) -> None:
         """Sweeps that were named, or those that lie there."""
@@ -129,12 +129,15 @@ class _Work:
             return
         plan = replace(self.candidates.sweep, cuts=cuts)
         found = run_sweep(plan, SweepOptions(out=self.own, jobs=self.request.jobs), self.progress)
-        self.failed += [
-            f"{point.label} {point.status}: {point.reason}"
-            for point in found.points
-            if point.status in (FAILED, ERROR) and any(one.cut == _cut_of(point) for one in cuts)
-        ]
-        self.new += len(bodies)
+        asked = [(point, _cut_of(point)) for point in found.points if any(one.cut == _cut_of(point) for one in cuts)]
+        # A sweep does nothing of what it has done before
+        last = found.runs[-1].run
+        self.new += len({replace(cut, dim=0) for point, cut in asked if point.run == last})
+        self.failed |= {
+            f"{point.label} {point.status}: {point.reason}": None
+            for point, cut in asked
+            if point.status in (FAILED, ERROR) and cut.dim == max(one.dim for _, one in asked)
+        }
         own = read_known([self.own], self.candidates, self.languages, named=True)
         measured = {(*one.body, one.dim) for one in own.options}
         others = {one: recipe for one, recipe in self.known.options.items() if (*one.body, one.dim) not in measured}
