@@ -112,8 +112,9 @@ class _Work:
         self, limits: Limits, visited: set[tuple[object, ...]], most: int, objective: str | None = None
     ) -> list[Option]:
         kept = {body: value for body, value in self._kept().items() if body in visited}
-        # One whose verification failed was visited, and says nothing of others
-        able = [one for one in widest(self.options()) if one.body in kept or one.body not in visited]
+        # By planned sizes, measured or not: the same question takes the same way. One whose verification failed
+        # was visited, and says nothing of others
+        able = [one for one in widest(self.candidates.options) if one.body in kept or one.body not in visited]
         return next_bodies(able, kept, limits, objective or self.objective, most)
 
     def _kept(self) -> Mapping[tuple[object, ...], float]:
