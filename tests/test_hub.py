@@ -20,13 +20,15 @@ from mlexport.hub import DEMO, resolve
 COMMIT, OLDER = "0123456789abcdef" * 2 + "01234567", "fedcba98" * 5
 WANTED = {
     "config.json": b"{}",
+    # Its head names the licence
+    "README.md": b"# Model",
     "model.safetensors": b"weights",
     "U.pth": b"u",
     "V.pth": b"v",
     "tokenizer.json": b"{}",
     "1_Pooling/config.json": b"{}",
 }
-UNWANTED = {"README.md": b"# Model", "pytorch_model.bin": b"pickles", "onnx/model.onnx": b"graph", "run.py": b"x"}
+UNWANTED = {"pytorch_model.bin": b"pickles", "onnx/model.onnx": b"graph", "run.py": b"x"}
 
 
 def refused(model: str) -> str:

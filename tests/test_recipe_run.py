@@ -23,7 +23,7 @@ CHEAP = (
     "evaluation.verify=sample",
     "measure.min_calls=3",
     "measure.min_seconds=0",
-    "measure.rounds=1",
+    "measure.rounds=3",
 )
 
 

@@ -117,8 +117,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_numbers_and_does_nothing_twi
     assert len(dims) == 2 * BODIES
     # The body that was encoded before it was killed was not encoded again
     assert sum(step.step == "encode" for step in found.steps) == BODIES - 1
-    assert len(found.runs) == 5
-    assert [run.finished is None for run in found.runs] == [True, True, True, True, False]
+    # A run that was killed before it noted itself is not there
+    assert 2 <= len(found.runs) <= 5
+    assert [run.finished is None for run in found.runs] == [True] * (len(found.runs) - 1) + [False]
     assert not (out / "work").exists()
 
 

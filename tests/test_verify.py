@@ -104,7 +104,7 @@ def test_other_token_ids_fail_even_where_the_vectors_would_pass(
     settings = json.loads((artifact / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     (artifact / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    monkeypatch.setattr(verification, "threshold_for", lambda _: verification.Threshold(mean=-1.0, min=-1.0))
+    monkeypatch.setattr(verification, "threshold_for", lambda *_: verification.Threshold(mean=-1.0, min=-1.0))
     report = check(sub, artifact)
     assert report.token_mismatches > 0
     assert report.status == "failed"

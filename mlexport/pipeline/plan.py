@@ -44,8 +44,10 @@ def plan_slice(request: SliceRequest, *, progress: Progress | None = None) -> li
     steps = Steps(progress)
     with steps.step("load"):
         checkpoint = open_checkpoint(request.model)
-    with steps.step("cut"):
-        chosen = None if wanted is None else choose(checkpoint, wanted)
+    chosen = None
+    if wanted is not None:
+        with steps.step("vocabulary"):
+            chosen = choose(checkpoint, wanted)
     return plan_cut(checkpoint, chosen, request, texts=texts, steps=steps)
 
 
