@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from mlexport.decode import decode
+from mlexport.decode import decode, read_object
 from mlexport.errors import ArtifactError
 from mlexport.facts import AutoFacts, CalibrationFacts, CompiledFacts, DeviceCheck, TableError
 from mlexport.kept import SplitChange, VocabularyReport
@@ -273,14 +273,9 @@ def sha256(path: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MANIFEST_LIMIT_BYTES:
-            raise ArtifactError(f"{path} is {path.stat().st_size} bytes long: not a manifest of mlexport")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} cannot be read as JSON: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise ArtifactError(f"{path} is not a JSON object")
-    return data
+        return read_object(path, _MANIFEST_LIMIT_BYTES, "a manifest of mlexport")
+    except ValueError as error:
+        raise ArtifactError(str(error)) from None
 
 
 def _strict(cls: type, data: object, where: str, path: Path) -> object:

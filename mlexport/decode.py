@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+def read_object(path: Path, limit_bytes: int, what: str) -> dict[str, Any]:
+    """The JSON object of a file. Raises ValueError with a line that names the file; `what` is what it should be."""
+    try:
+        size = path.stat().st_size
+        data = json.loads(path.read_text(encoding="utf-8")) if size <= limit_bytes else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {' '.join(str(error).split())}") from None
+    if size > limit_bytes:
+        raise ValueError(f"{path} is {size} bytes long: not {what}")
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} is not a JSON object")
+    return data
 
 
 def decode(hint: Any, value: object, where: str) -> object:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from mlexport.decode import decode
+from mlexport.decode import decode, read_object
 from mlexport.errors import ExportError, UsageError
 
 FORMAT_VERSION = 1
@@ -293,11 +293,6 @@ def read_latency(path: Path) -> BenchResult | EstimateResult:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LIMIT_BYTES:
-            raise UsageError(f"{path} is {path.stat().st_size:,} bytes long: not a result of mlexport")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as JSON: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path} is not a JSON object")
-    return data
+        return read_object(path, _LIMIT_BYTES, "a result of mlexport")
+    except ValueError as error:
+        raise UsageError(str(error)) from None

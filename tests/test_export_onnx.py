@@ -27,6 +27,7 @@ from mlexport.quantize.blocks import block_rows, int8_rows
 from mlexport.quantize.plan import plan_tensors
 from mlexport.runtime.ort import OrtEmbedder
 from mlexport.spec import PRECISIONS, SubModelSpec, Target
+from tests.processors import INT8
 from tests.reference import hand_cut
 from tests.tiny import make_tiny
 from tests.written import write_cut
@@ -120,7 +121,7 @@ def test_every_precision_is_a_valid_model_near_the_reference(checkpoint: Path, t
     limits = {
         "f32": 0.99999,
         "f16": 0.9999,
-        "int8": 0.95,
+        "int8": INT8,
         "int8_b32": 0.998,
         "int4_b32": 0.9,
         "int4_b64": 0.88,

@@ -1,8 +1,8 @@
 """Qualcomm's chips with an NPU that the compiler writes for: their numbers in its options.
 
 `soc_model` is the number of QNN_SOC_MODEL_… in QnnTypes.h of Qualcomm's AI Runtime SDK; `htp_arch` is the Hexagon
-version in the table "Supported Snapdragon devices" of its overview
-(docs.qualcomm.com/doc/80-63442-10/topic/QNN_general_overview.html), which gives both. A binary for one version does
+version, held against ExecuTorch's table where that has the chip; X2 Elite's two are from third parties. Qualcomm's own
+table of devices was not seen. A binary for one version does
 not load on an older one.
 """
 
