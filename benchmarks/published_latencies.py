@@ -7,7 +7,7 @@ litert-community, of Nomic, Harrier and LiquidAI.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,63 +33,46 @@ class Shape:
     head: bool = False
 
 
+_BERT_BASE = Shape(
+    layers=12,
+    hidden=768,
+    mlp=3072,
+    gated=False,
+    heads=12,
+    head_dim=64,
+    kv_width=768,
+    vocabulary=30522,
+    source="config.json of google-bert/bert-base-uncased; AI Hub compiles AutoModelForMaskedLM, head included "
+    "(qai_hub_models/models/bert_base_uncased_hf/model.py)",
+    head=True,
+)
+_GEMMA = Shape(
+    layers=24,
+    hidden=768,
+    mlp=1152,
+    gated=True,
+    heads=3,
+    head_dim=256,
+    kv_width=256,
+    vocabulary=262144,
+    source="config.json of google/embeddinggemma-300m",
+)
 SHAPES = {
-    "Nomic-embed 137M": Shape(
-        layers=12,
-        hidden=768,
-        mlp=3072,
+    "Nomic-embed 137M": replace(
+        _BERT_BASE,
         gated=True,
-        heads=12,
-        head_dim=64,
-        kv_width=768,
         vocabulary=30528,
         source="config.json of nomic-ai/nomic-embed-text-v1.5",
+        head=False,
     ),
-    "BERT-base": Shape(
-        layers=12,
-        hidden=768,
-        mlp=3072,
-        gated=False,
-        heads=12,
-        head_dim=64,
-        kv_width=768,
-        vocabulary=30522,
-        source="config.json of google-bert/bert-base-uncased; AI Hub compiles AutoModelForMaskedLM, head included "
-        "(qai_hub_models/models/bert_base_uncased_hf/model.py)",
-        head=True,
-    ),
-    "EmbeddingGemma-300M": Shape(
-        layers=24,
-        hidden=768,
-        mlp=1152,
-        gated=True,
-        heads=3,
-        head_dim=256,
-        kv_width=256,
-        vocabulary=262144,
-        source="config.json of google/embeddinggemma-300m",
-    ),
-    "EmbeddingGemma-2 text": Shape(
-        layers=24,
-        hidden=768,
-        mlp=1152,
-        gated=True,
-        heads=3,
-        head_dim=256,
-        kv_width=256,
-        vocabulary=262144,
-        source="assumed: as EmbeddingGemma-300M; compared with itself alone",
-    ),
-    "Gecko-110M": Shape(
-        layers=12,
-        hidden=768,
-        mlp=3072,
-        gated=False,
-        heads=12,
-        head_dim=64,
-        kv_width=768,
+    "BERT-base": _BERT_BASE,
+    "EmbeddingGemma-300M": _GEMMA,
+    "EmbeddingGemma-2 text": replace(_GEMMA, source="assumed: as EmbeddingGemma-300M; compared with itself alone"),
+    "Gecko-110M": replace(
+        _BERT_BASE,
         vocabulary=32000,
         source="assumed: as BERT-base, which has 110 M parameters too",
+        head=False,
     ),
     "Qwen3-Embedding-0.6B": Shape(
         layers=28,

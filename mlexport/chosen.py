@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from mlexport.ran import LATENCY, RETENTION, SIZE
+from mlexport.spec import show_ms
 
 SMALLEST, FASTEST, BEST = "size", "latency", "quality"
 # Retention is shown with so many digits: what looks the same is the same, and the smaller one is taken
@@ -226,7 +227,7 @@ def shown(limit: str, value: float) -> str:
     """A number of a limit, as it is written."""
     if limit == RETENTION:
         return f"{value:.1%}"
-    return f"{value / 1e6:,.2f} MB" if limit == SIZE else f"{value:,.3g} ms"
+    return f"{value / 1e6:,.2f} MB" if limit == SIZE else f"{show_ms(value)} ms"
 
 
 def excess(option: Option, limits: Limits) -> float:

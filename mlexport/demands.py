@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mlexport.ran import COSINE, LATENCY, RETENTION, SIZE, DemandCheck, FileLatency, ModelFile
 from mlexport.recipe import Demands
-from mlexport.spec import FLOAT_PRECISIONS, Target, parse_size
+from mlexport.spec import FLOAT_PRECISIONS, Target, parse_size, show_ms
 
 
 def check_demands(
@@ -57,7 +57,7 @@ def _latency_checks(demands: Demands, latencies: Iterable[FileLatency]) -> Itera
         met = one.ms is not None and one.ms <= limit
         note = one.refused or ("measured" if one.measured else "estimated")
         if one.low_ms is not None and one.high_ms is not None:
-            note += f" {one.low_ms:.3g} to {one.high_ms:.3g} ms"
+            note += f" {show_ms(one.low_ms)} to {show_ms(one.high_ms)} ms"
         yield DemandCheck(
             demand=LATENCY,
             file=one.file,
@@ -127,7 +127,7 @@ def _shown(demand: str, value: float) -> str:
     if demand == SIZE:
         return f"{value / 1e6:,.2f} MB"
     if demand == LATENCY:
-        return f"{value:,.3g} ms"
+        return f"{show_ms(value)} ms"
     return f"{value:.1%}" if demand == RETENTION else f"{value:.4f}"
 
 

@@ -182,6 +182,11 @@ def parse_duration_ms(text: str) -> float:
     return found
 
 
+def show_ms(value: float) -> str:
+    """Milliseconds with the three digits that count: "0.234", "5.3", "1,204"."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
 def parse_target(text: str) -> Target:
     """The target of a name.
 

@@ -1,8 +1,9 @@
-"""What the processor changes of all tests."""
+"""What all tests share: what the processor changes, and a cache for those that ask for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +18,12 @@ def int8_of_this_processor() -> Iterator[None]:
         if int8_overflows():
             patch.setitem(verify.THRESHOLDS, "int8", verify.Threshold(mean=INT8, min=0.8))  # type: ignore[arg-type]
         yield
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of a module's own: the full model's vectors once for all its tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLEXPORT_CACHE", str(folder))
+        yield folder

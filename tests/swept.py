@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.tiny import make_tiny
+
 SUBJECTS = ("soup", "bread", "wine", "Käse", "茶", "кофе", "rice", "salt")
 GRID: Mapping[str, object] = {
     "layers": [1, 3],
@@ -14,6 +16,8 @@ GRID: Mapping[str, object] = {
     "precision": ["int8"],
     "target": ["gguf", "onnx", "hf"],
 }
+# Four bodies, eight points
+SMALL_GRID = {"layers": [1, 2], "rank": [None, 8], "dim": [64, 16], "precision": ["f32"], "target": ["onnx"]}
 
 
 def write_data(folder: Path) -> Path:
@@ -51,3 +55,9 @@ def write_recipe(path: Path, model: Path, data: Path, grid: Mapping[str, object]
     # JSON is YAML
     path.write_text(json.dumps(recipe, ensure_ascii=False), encoding="utf-8")
     return path
+
+
+def small_recipe(folder: Path) -> Path:
+    """A recipe of the small grid of a tiny model, all that it needs beside it."""
+    model = make_tiny(folder / "model", max_length=12)
+    return write_recipe(folder / "grid.yaml", model, write_data(folder / "data"), SMALL_GRID)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,11 @@ from mlexport.request import SliceRequest
 from tests.reference import hand_cut
 from tests.tiny import make_tiny
 
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
 SUBJECTS = ("soup", "bread", "wine", "Käse", "茶", "кофе", "rice", "salt")
 MAX_LENGTH = 12
 BUILTIN = Path(mlexport.__file__).parent / "data" / "evaluation"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of these tests' own."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLEXPORT_CACHE", str(folder))
-        yield folder / "reference"
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from mlexport.recipes import load_recipe, recipe_files, recipe_sha256
 from mlexport.run import plan_run, run_recipe
 from tests.small_data import make_data
 from tests.tiny import make_tiny
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
 
 NAMES = list(recipe_files())
 # The least that a run measures, on the smallest comparison with transformers
@@ -32,14 +33,6 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         main([str(argument) for argument in arguments])
     captured = capsys.readouterr()
     return int(ended.value.code or 0), captured.out, captured.err
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The full model's vectors, once for all recipes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLEXPORT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

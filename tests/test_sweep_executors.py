@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,24 +16,14 @@ from mlexport.errors import MissingExtraError, UsageError
 from mlexport.recipe import Recipe
 from mlexport.sweep import SweepOptions, plan_sweep, run_sweep
 from mlexport.swept import DONE, Point, Sweep
-from tests.swept import write_data, write_recipe
-from tests.tiny import make_tiny
+from tests.swept import small_recipe
 
-GRID = {"layers": [1, 2], "rank": [None, 8], "dim": [64, 16], "precision": ["f32"], "target": ["onnx"]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLEXPORT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("shared_cache")
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recipe")
-    model = make_tiny(folder / "model", max_length=12)
-    return write_recipe(folder / "grid.yaml", model, write_data(folder / "data"), GRID)
+    return small_recipe(tmp_path_factory.mktemp("recipe"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,26 +21,17 @@ from mlexport.errors import ExportError
 from mlexport.recipe import Recipe
 from mlexport.sweep import SweepOptions, plan_sweep, run_sweep
 from mlexport.swept import DATABASE, DONE, Point, Sweep
-from tests.swept import write_data, write_recipe
-from tests.tiny import make_tiny
+from tests.swept import small_recipe
 
-GRID = {"layers": [1, 2], "rank": [None, 8], "dim": [64, 16], "precision": ["f32"], "target": ["onnx"]}
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
 BODIES = 4
 _LONGEST_WAIT = 240
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLEXPORT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recipe")
-    model = make_tiny(folder / "model", max_length=12)
-    return write_recipe(folder / "grid.yaml", model, write_data(folder / "data"), GRID)
+    return small_recipe(tmp_path_factory.mktemp("recipe"))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from mlexport.spec import show_ms
+
 # Above these a sentence is said: docs/latency.md has them as a table
 MOST_STEAL = 0.01
 MOST_OTHERS = 0.05
@@ -75,7 +77,7 @@ def _spread(medians_ns: Sequence[float]) -> str:
     if len(medians_ns) < 2 or max(medians_ns) <= min(medians_ns) * MOST_SPREAD:
         return ""
     low, high = min(medians_ns) / 1e6, max(medians_ns) / 1e6
-    return f"The rounds' medians differ by {high / low - 1:.0%} ({low:.3g} to {high:.3g} ms)."
+    return f"The rounds' medians differ by {high / low - 1:.0%} ({show_ms(low)} to {show_ms(high)} ms)."
 
 
 def _tail(signs: Signs) -> str:

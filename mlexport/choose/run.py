@@ -16,6 +16,7 @@ from mlexport.choose.write import chosen_recipe, write_recipe
 from mlexport.chosen import Chosen, Limits, Option
 from mlexport.evaluate.beir import BUILTIN, read_retrieval_set
 from mlexport.ran import LATENCY, RETENTION, SIZE
+from mlexport.spec import show_ms
 from mlexport.sweep import SweepOptions, run_sweep
 from mlexport.sweep.run import SweepProgress
 from mlexport.sweep.tasks import Cut
@@ -197,7 +198,7 @@ class _Work:
         limits, high, low = self.limits, option.high_ms, option.retained_low
         if high is not None and limits.max_ms is not None and high > limits.max_ms:
             notes.append(
-                f"the latency is estimated: up to {high:.3g} ms is within its range, which is over the "
+                f"the latency is estimated: up to {show_ms(high)} ms is within its range, which is over the "
                 "limit; measure on a device with `mlexport bench`"
             )
         if low is not None and limits.min_retention is not None and low < limits.min_retention:

@@ -15,15 +15,20 @@ from mlexport.spec import Target, parse_target
 _READERS = {Target.ONNX: onnx_work, Target.OPENVINO: openvino_work, Target.GGUF: gguf_work}
 
 
+def countable(target: Target) -> bool:
+    """Whether an artifact's own files say what a call of it does; of the others a plan of the cut does."""
+    return target in _READERS
+
+
 def artifact_work(artifact: Artifact, variant: Variant) -> Work:
     """What one call of a variant's file does.
 
     Raises:
-        ArtifactError: its operations cannot be counted: an `hf` folder, a tokenizer in the graph, or a file of another
-            form.
+        ArtifactError: its operations cannot be counted: an `hf` folder, a compiled graph, a tokenizer in the graph, or
+            a file of another form.
     """
     target = parse_target(artifact.manifest.target)
-    if target not in _READERS:
+    if not countable(target):
         raise ArtifactError(
             f"{artifact.folder} is target {target}: its operations are not in its files. Estimate the cut itself, "
             f"`mlexport estimate {artifact.manifest.spec} --target {target}`"

@@ -113,6 +113,8 @@ def _asked(spec: SubModelSpec, cut: SliceRequest) -> SliceRequest:
 
 
 def _of_artifact(artifact: Artifact, variant: Variant) -> Counted:
+    # First: a folder of `hf` has no file to count
+    work = artifact_work(artifact, variant)
     manifest = artifact.manifest
     files = {entry.path: entry for entry in manifest.files}
     model = files.get(variant.model_file)
@@ -133,7 +135,7 @@ def _of_artifact(artifact: Artifact, variant: Variant) -> Counted:
     stem = str(Path(variant.model_file).with_suffix(""))
     # An IR's weights and an ONNX file's data lie beside it
     size = sum(entry.bytes for path, entry in files.items() if path.startswith(stem + "."))
-    return Counted(subject=subject, work=artifact_work(artifact, variant), file_bytes=size)
+    return Counted(subject=subject, work=work, file_bytes=size)
 
 
 def _of_plan(plan: SlicePlan, variant: VariantPlan) -> Counted:

@@ -15,6 +15,7 @@ from mlexport.ran import COSINE, LATENCY, RETENTION, SIZE, DemandCheck, RunPlan,
 from mlexport.recipe import Recipe
 from mlexport.report.artifacts import show_plan
 from mlexport.report.console import heading, line, megabytes, times
+from mlexport.spec import show_ms
 
 _NAMES = {SIZE: "size", LATENCY: "latency", RETENTION: "kept of nDCG@10", COSINE: "cosine"}
 
@@ -97,7 +98,7 @@ def _files(result: RunResult) -> Table:
 def _milliseconds(ms: float | None, low: float | None, high: float | None) -> str:
     if ms is None:
         return "refused"
-    return f"{ms:.3g} ms" if low is None or high is None else f"~{ms:.3g} ms ({low:.3g}–{high:.3g})"
+    return f"{show_ms(ms)} ms" if low is None or high is None else f"~{show_ms(ms)} ms ({show_ms(low)}–{show_ms(high)})"
 
 
 def _show_check(console: Console, check: DemandCheck) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlexport.report.console import heading, line, megabytes
+from mlexport.spec import show_ms
 from mlexport.swept import DONE, ERROR, FAILED, REFUSED, Point, Sweep
 
 _MOST_ROWS = 25
@@ -127,15 +128,16 @@ def _interval(point: Point) -> str:
 def _show_latency(console: Console, sweep: Sweep) -> None:
     if not any(point.profile for point in sweep.points):
         return
-    timed = sum(point.latency_ms is not None for point in sweep.points)
-    if not timed:
-        line(console, "latency", "not known on any profile: these columns are empty")
-        return
     for profile in dict.fromkeys(point.profile for point in sweep.points if point.profile is not None):
-        own = [point for point in sweep.points if point.profile == profile and point.latency_ms is not None]
-        if own:
-            fastest = min(own, key=lambda point: point.latency_ms or 0.0)
-            line(console, profile, f"{fastest.latency_ms:.3g} ms at best ({fastest.latency_kind}): {fastest.label}")
+        own = [point for point in sweep.points if point.profile == profile]
+        timed = [(point.latency_ms, point) for point in own if point.latency_ms is not None]
+        if timed:
+            ms, fastest = min(timed, key=lambda found: found[0])
+            line(console, profile, f"{show_ms(ms)} ms at best ({fastest.latency_kind}): {fastest.label}")
+        else:
+            numbers = {point.point for point in own}
+            notes = [one.note for one in sweep.latencies if one.point in numbers and one.note]
+            line(console, profile, f"no latency: {notes[0]}" if notes else "no latency yet")
 
 
 def _counted(counts: Counter[str]) -> str:

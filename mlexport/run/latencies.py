@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlexport import bench
 from mlexport.artifact import IDS, MANIFEST, Artifact, sha256
 from mlexport.bench.choices import ALL_VARIANTS
+from mlexport.estimate.count import countable
 from mlexport.latency import BenchResult, EstimateResult, Subject, read_latency, write_latency
 from mlexport.percentiles import times
 from mlexport.pipeline.estimate import EstimateRequest, estimate_latency
@@ -18,8 +20,9 @@ from mlexport.progress import Steps
 from mlexport.ran import FileLatency
 from mlexport.recipe import Recipe
 from mlexport.recipe_checks import DEMAND_TOKENS
+from mlexport.recipes import slice_request
 from mlexport.run.ledger import Ledger
-from mlexport.spec import parse_shape
+from mlexport.spec import parse_shape, parse_target
 
 MEASURED_FILE, ESTIMATED_FILE = "measured.json", "estimated.json"
 _THIS_MACHINE = "this machine"
@@ -81,12 +84,18 @@ def estimate(recipe: Recipe, artifacts: Sequence[Artifact], folder: Path, steps:
     others = other_profiles(recipe)
     if not others:
         return None
+    # What `hf` and a compiled graph do is not in their files, but in the plan of the cut
+    counted, planned = list[Artifact](), list[Artifact]()
+    for artifact in artifacts:
+        (counted if countable(parse_target(artifact.manifest.target)) else planned).append(artifact)
+    cut = replace(slice_request(recipe, folder), targets=tuple(artifact.manifest.target for artifact in planned))
     tokens = recipe.measure.tokens if recipe.static is None else (parse_shape(recipe.static)[1],)
     request = EstimateRequest(
-        subjects=[str(artifact.folder) for artifact in artifacts],
+        subjects=[*(str(one.folder) for one in counted), *dict.fromkeys(one.manifest.spec for one in planned)],
         profiles=others,
         tokens=tokens,
         batches=recipe.measure.batch if recipe.static is None else (parse_shape(recipe.static)[0],),
+        cut=cut,
     )
     with steps.step("estimate"):
         result = estimate_latency(request, progress=steps.progress)
