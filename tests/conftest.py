@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mlexport import verify
+from mlexport import process, verify
+from tests import warm
 from tests.processors import INT8, int8_overflows
 
 
@@ -17,6 +19,18 @@ def int8_of_this_processor() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if int8_overflows():
             patch.setitem(verify.THRESHOLDS, "int8", verify.Threshold(mean=INT8, min=0.8))  # type: ignore[arg-type]
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_children() -> Iterator[None]:
+    """Children that run transformers need not import it each."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    warm.serve()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "start", warm.start)
         yield
 
 
