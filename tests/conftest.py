@@ -34,6 +34,12 @@ def warm_children() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def cold_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children that begin with their imports, as a user's do."""
+    monkeypatch.setattr(process, "start", warm.COLD_START)
+
+
 @pytest.fixture(scope="module")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of a module's own: the full model's vectors once for all its tests."""

@@ -217,6 +217,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, object], mess
         check(SliceRequest(**options))
 
 
+@pytest.mark.usefixtures("cold_children")
 def test_a_child_that_stops_is_one_line(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch.py").write_text("raise RuntimeError('no torch today')")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(pipeline.__file__).parents[2]}")

@@ -349,6 +349,7 @@ def test_bad_input_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("cold_children")
 def test_a_reference_that_fails_is_one_line(
     model: Path,
     data: Path,

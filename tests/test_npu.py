@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -182,3 +185,62 @@ def test_nothing_is_compiled_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         MlexportError, match=r'needs onnxruntime-qnn, which is not installed: pip install "mlexport\[qnn\]"'
     ):
         simulator.require_compiler()
+
+
+# Qualcomm's libraries stay in a process of their own
+_SPLIT = """
+import json, sys
+from pathlib import Path
+import onnxruntime as ort, onnxruntime_qnn as qnn
+from mlexport.errors import MeasureError
+from mlexport.runtime.providers import nodes_by_provider, require_taken
+name = "QNNExecutionProvider"
+ort.register_execution_provider_library(name, qnn.get_library_path())
+device = next(device for device in ort.get_ep_devices() if device.ep_name == name)
+answers = []
+for path in sys.argv[1:]:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    chip = {"soc_model": "57", "htp_arch": "75", "enable_htp_fp16_precision": "1"}
+    options.add_provider_for_devices([device], {"backend_path": qnn.get_qnn_htp_path(), **chip})
+    session = ort.InferenceSession(path, options)
+    try:
+        require_taken(session, name, Path(path))
+        answers.append([nodes_by_provider(session), ""])
+    except MeasureError as error:
+        answers.append([nodes_by_provider(session), str(error)])
+print("answers " + json.dumps(answers))
+"""
+
+
+def write_graph(path: Path, *kinds: str) -> Path:
+    """A chain of nodes with one input each, on square matrices."""
+    names = [*(f"x{number}" for number in range(len(kinds))), "out"]
+    nodes = [helper.make_node(kind, [names[i]], [names[i + 1]], name=f"{kind}_{i}") for i, kind in enumerate(kinds)]
+    shape = [2, 8, 8]
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, shape[:1] if kinds[-1] == "Det" else shape)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_nodes_are_counted_by_the_provider_that_took_them(tmp_path: Path) -> None:
+    """Qualcomm's compiler takes no determinant: that node is the CPU's; a graph of it alone is no run on the NPU."""
+    pytest.importorskip("onnxruntime_qnn")
+    both = write_graph(tmp_path / "both.onnx", "Relu", "Sigmoid", "Det")
+    neither = write_graph(tmp_path / "neither.onnx", "Det")
+    command = [sys.executable, "-c", _SPLIT, str(both), str(neither)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    [line] = [line for line in out.splitlines() if line.startswith("answers ")]
+    assert json.loads(line.removeprefix("answers ")) == [
+        [{"QNNExecutionProvider": 2, "CPUExecutionProvider": 1}, ""],
+        [
+            {"CPUExecutionProvider": 1},
+            f"QNNExecutionProvider takes no node of {neither} (CPUExecutionProvider 1): this would be a run on the CPU",
+        ],
+    ]

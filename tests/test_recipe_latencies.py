@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,22 @@ def test_what_is_not_in_the_files_is_estimated_of_the_plan(
         "hold against 1,000 ms: pixel-8-cpu has no runtime for target hf: it takes gguf, onnx. Change profiles to "
         "those that run this target, or targets to what they run\n"
     )
+
+
+@pytest.mark.skipif(find_spec("onnxruntime_qnn") is None, reason="Qualcomm's compiler is for Linux x86-64 alone")
+def test_a_compiled_artifact_is_estimated_of_its_plan(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the recipe for a Snapdragon's NPU proposes it."""
+    shape = {"static": "1x32", "soc": "sm8650", "targets": ["qnn"], "precision": {"names": ["f16"]}}
+    more = {"profiles": ["snapdragon-8-gen-3-npu"], "measure": {"tokens": [32]}}
+    code, text, _ = run(
+        capsys, "run", write_own(tmp_path / "mine.yaml", model, **shape, **more), "--out", tmp_path / "out", "--json"
+    )
+    [latency] = json.loads(text)["latencies"]
+    assert code == 0
+    assert (latency["file"].split()[:2], latency["measured"]) == (["L2-D16", "qnn"], False)
+    assert latency["ms"] > 0
 
 
 def test_an_estimate_of_an_hf_folder_points_to_the_cut(

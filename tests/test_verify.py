@@ -119,6 +119,7 @@ def test_nan_vectors_fail(sub: SubModel, artifact: Path) -> None:
     assert (report.status, report.min_cosine) == ("failed", -1.0)
 
 
+@pytest.mark.usefixtures("cold_children")
 def test_a_reference_that_stops_is_one_line(sub: SubModel, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(artifact))
     (artifact / "torch.py").write_text("raise RuntimeError('no torch today')")

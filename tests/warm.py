@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from mlexport import process
 
+COLD_START = process.start
 _PRELOADED = ["numpy", "torch", "safetensors.torch", "transformers.models.qwen3.modeling_qwen3"]
 
 
