@@ -11,6 +11,7 @@ import pytest
 from mlexport import process, verify
 from tests import warm
 from tests.processors import INT8, int8_overflows
+from tests.qwen2 import qwen2_files as qwen2_files  # noqa: PLC0414 - a fixture
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 from math import prod
 from pathlib import Path
 
 import torch
-from qwen2_tokenizer import END, PAD, write_tokenizer
+from qwen2_tokenizer import END, PAD
 from real_shapes import CONFIG, FILES, MAX_LENGTH, RANK
 
 from mlexport.checkpoint import expected_shapes, read_config
-
-# `make` unpacks llama-cpp-python's source distribution there (benchmarks/llama_sources.py)
-VOCABULARY = Path(sys.prefix) / "llama.cpp" / "models" / "ggml-vocab-qwen2.gguf"
+from tests.qwen2 import put_tokenizer
 
 
-def make_hollow(folder: Path) -> Path:
-    """Write the folder: 1.4 GB to look at, some MB on disk."""
+def make_hollow(folder: Path, tokenizer: Path) -> Path:
+    """Write the folder: 1.4 GB to look at, some MB on disk; `tokenizer` has its two files."""
     folder.mkdir(parents=True)
-    write_tokenizer(VOCABULARY, folder, MAX_LENGTH)
+    put_tokenizer(tokenizer, folder, MAX_LENGTH)
     added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
     ids = {token["content"]: token["id"] for token in added}
     config = CONFIG | {"eos_token_id": ids[END], "pad_token_id": ids[PAD]}

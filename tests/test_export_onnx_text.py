@@ -12,12 +12,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from onnxruntime_extensions import get_library_path
-from qwen2_tokenizer import write_tokenizer
 
 import mlexport
 from mlexport.errors import ExportError, UsageError
 from mlexport.probes import PROBES, over_long
 from tests import written
+from tests.qwen2 import llama_cpps_vectors, make_qwen2
 from tests.reference import hand_cut
 from tests.test_cli import run
 from tests.tiny import SPECIAL, make_tiny
@@ -25,9 +25,6 @@ from tests.tiny import SPECIAL, make_tiny
 MAX_LENGTH = 64
 SPECIAL_TEXTS = ["".join(SPECIAL), f"a {SPECIAL[1]}user\nb{SPECIAL[2]} {SPECIAL[0]}", SPECIAL[0], f" {SPECIAL[2]} "]
 TEXTS = [probe.text for probe in PROBES] + [over_long(MAX_LENGTH).text, *SPECIAL_TEXTS]
-# `make` unpacks llama-cpp-python's source distribution there (benchmarks/llama_sources.py)
-VOCABULARY = Path(sys.prefix) / "llama.cpp" / "models" / "ggml-vocab-qwen2.gguf"
-SEPARATOR = "\n__ggml_vocab_test__\n"
 
 
 def session(file: Path) -> ort.InferenceSession:
@@ -85,19 +82,15 @@ def test_an_end_token_that_the_checkpoint_leaves_out_is_there(model: Path, tmp_p
     assert (found * expected).sum(axis=1).min() >= 0.99999
 
 
-def test_ids_are_those_of_llama_cpps_vectors_of_qwen2(tmp_path: Path) -> None:
+def test_ids_are_those_of_llama_cpps_vectors_of_qwen2(tmp_path: Path, qwen2_files: Path) -> None:
     from mlexport.checkpoint import open_checkpoint
     from mlexport.export.onnx import text as exporter
 
-    folder = make_tiny(tmp_path / "model", layers=1, vocabulary=151936, rank=None, max_length=1024)
-    write_tokenizer(VOCABULARY, folder, 1024)
+    folder = make_qwen2(tmp_path / "model", qwen2_files)
     tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     exporter.write_tokenizer(tokenizer, open_checkpoint(str(folder)).text, 1024, tmp_path / "t.onnx")
-    texts = Path(f"{VOCABULARY}.inp").read_bytes().decode().split(SEPARATOR)
-    lines = Path(f"{VOCABULARY}.out").read_text().split("\n")
-    expected = [[int(number) for number in line.split()] for line in lines[: len(texts)]]
-    ids, mask = session(tmp_path / "t.onnx").run(["ids", "mask"], strings(texts))
-    assert len(texts) > 40
+    texts, expected = zip(*llama_cpps_vectors(), strict=True)
+    ids, mask = session(tmp_path / "t.onnx").run(["ids", "mask"], strings(list(texts)))
     for text, row, kept, wanted in zip(texts, ids, mask, expected, strict=True):
         assert row[kept == 1].tolist()[:-1] == wanted, repr(text)
 

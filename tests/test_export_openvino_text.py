@@ -12,16 +12,16 @@ import numpy as np
 import openvino as ov
 import openvino_tokenizers  # noqa: F401 - every Core made from here on knows its operators
 import pytest
-from qwen2_tokenizer import write_tokenizer
 from tokenizers import Tokenizer
 
 from mlexport.checkpoint import open_checkpoint
 from mlexport.errors import ExportError
 from mlexport.export.openvino_text import tokenizer_model
 from tests import written
+from tests.qwen2 import llama_cpps_vectors, make_qwen2
 from tests.reference import hand_cut
 from tests.test_cli import run
-from tests.test_export_onnx_text import MAX_LENGTH, SEPARATOR, SPECIAL_TEXTS, TEXTS, VOCABULARY
+from tests.test_export_onnx_text import MAX_LENGTH, SPECIAL_TEXTS, TEXTS
 from tests.tiny import make_tiny
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -56,23 +56,15 @@ def test_strings_give_transformers_vectors(model: Path, tmp_path: Path, appended
 
 
 @pytest.fixture(scope="module")
-def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Qwen2's whole tokenizer, of 151,936 tokens."""
-    folder = make_tiny(
-        tmp_path_factory.mktemp("qwen2") / "model", layers=1, vocabulary=151936, rank=None, max_length=1024
-    )
-    write_tokenizer(VOCABULARY, folder, 1024)
-    return folder
+def qwen2(tmp_path_factory: pytest.TempPathFactory, qwen2_files: Path) -> Path:
+    return make_qwen2(tmp_path_factory.mktemp("qwen2") / "model", qwen2_files)
 
 
 def test_ids_of_qwen2_are_llama_cpps_and_tokenizers_on_composed_text(qwen2: Path) -> None:
     tokenizer = json.loads((qwen2 / "tokenizer.json").read_text(encoding="utf-8"))
     compiled = ov.Core().compile_model(tokenizer_model(tokenizer, open_checkpoint(str(qwen2)).text, 1024), "CPU")
-    texts = Path(f"{VOCABULARY}.inp").read_bytes().decode().split(SEPARATOR)
-    lines = Path(f"{VOCABULARY}.out").read_text().split("\n")
-    assert len(texts) > 40
-    for text, line in zip(texts, lines[: len(texts)], strict=True):
-        assert ids_of(compiled, text)[:-1] == [int(number) for number in line.split()], repr(text)
+    for text, wanted in llama_cpps_vectors():
+        assert ids_of(compiled, text)[:-1] == wanted, repr(text)
     original = Tokenizer.from_file(str(qwen2 / "tokenizer.json"))
     original.no_truncation()
     decomposed = [

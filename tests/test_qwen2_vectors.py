@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-from qwen2_tokenizer import write_tokenizer
 from transformers import AutoTokenizer
 
 from mlexport.checkpoint import open_checkpoint
@@ -16,20 +14,12 @@ from mlexport.quantize.plan import plan_tensors
 from mlexport.runtime.llamacpp import LlamaEmbedder
 from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
-from tests.tiny import make_tiny
-
-# `make` unpacks llama-cpp-python's source distribution there (benchmarks/llama_sources.py)
-VOCABULARY = Path(sys.prefix) / "llama.cpp" / "models" / "ggml-vocab-qwen2.gguf"
-SEPARATOR = "\n__ggml_vocab_test__\n"
+from tests.qwen2 import llama_cpps_vectors, make_qwen2
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_tiny(
-        tmp_path_factory.mktemp("qwen2") / "model", layers=1, vocabulary=151936, rank=None, max_length=1024
-    )
-    write_tokenizer(VOCABULARY, folder, 1024)
-    return folder
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, qwen2_files: Path) -> Path:
+    return make_qwen2(tmp_path_factory.mktemp("qwen2") / "model", qwen2_files)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +32,7 @@ def model(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> LlamaEm
 
 
 def test_ids_are_those_of_llama_cpps_vectors(model: LlamaEmbedder) -> None:
-    texts = Path(f"{VOCABULARY}.inp").read_bytes().decode().split(SEPARATOR)
-    lines = Path(f"{VOCABULARY}.out").read_text().split("\n")
-    expected = [[int(number) for number in line.split()] for line in lines[: len(texts)]]
-    assert len(texts) > 40
+    texts, expected = zip(*llama_cpps_vectors(), strict=True)
     found = [ids[:-1] for ids in model.token_ids(texts)]
     for text, ids, wanted in zip(texts, found, expected, strict=True):
         assert ids == wanted, repr(text)

@@ -74,9 +74,9 @@ def test_a_recipe_opens_with_its_command_and_says_for_whom(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def hollow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hollow(tmp_path_factory: pytest.TempPathFactory, qwen2_files: Path) -> Path:
     """ML-Embed-0.6B's shapes and vocabulary without its numbers."""
-    return make_hollow(tmp_path_factory.mktemp("hollow") / "model")
+    return make_hollow(tmp_path_factory.mktemp("hollow") / "model", qwen2_files)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if load_recipe(name).grid is None])

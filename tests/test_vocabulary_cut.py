@@ -14,7 +14,6 @@ import pytest
 import torch
 from gguf import GGUFReader
 from hypothesis import given, settings
-from qwen2_tokenizer import write_tokenizer
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
@@ -33,8 +32,8 @@ from mlexport.runtime.tokens import TextEncoder
 from mlexport.slicing import cut
 from mlexport.spec import SubModelSpec, Target
 from mlexport.vocabulary import load_tokenizer
+from tests.qwen2 import put_tokenizer
 from tests.reference import hand_cut
-from tests.test_qwen2_vectors import VOCABULARY
 from tests.test_vocabulary import TEXTS, chosen, ids_of, left_of
 from tests.tiny import make_tiny
 
@@ -200,12 +199,11 @@ def test_a_tokenizer_that_appends_no_end_gets_it_appended(kept: KeptTokens, tmp_
 
 
 @pytest.fixture(scope="module")
-def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def qwen2(tmp_path_factory: pytest.TempPathFactory, qwen2_files: Path) -> Path:
     """With the tokenizer of the released checkpoints, of 151,936 rows."""
     folder = tmp_path_factory.mktemp("qwen2") / "model"
     make_tiny(folder, layers=2, vocabulary=151936, rank=None, hidden=32, mlp=32)
-    write_tokenizer(VOCABULARY, folder, 1024)
-    return folder
+    return put_tokenizer(qwen2_files, folder)
 
 
 @pytest.fixture(params=["demo's tokenizer", "Qwen2's tokenizer"])
