@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -329,14 +328,12 @@ def test_a_tokenizer_that_loses_text_stops_the_reference(folder: Path, kept: Kep
 @pytest.mark.parametrize(
     "values", [("32000",), ("scripts:Latn,Cyrl,Jpan",), ("scripts:Deva", "2000", "corpus")], ids="-".join
 )
-def test_qwen2s_vocabulary_in_under_20_seconds(qwen2: Path, tmp_path: Path, values: tuple[str, ...]) -> None:
+def test_qwen2s_vocabulary(qwen2: Path, tmp_path: Path, values: tuple[str, ...]) -> None:
     (tmp_path / "c.txt").write_text("Zażółć gęślą jaźń\n" * 200, encoding="utf-8")
-    start = time.perf_counter()
     found = chosen(
         open_checkpoint(str(qwen2)),
         *(f"corpus:{tmp_path / 'c.txt'}" if value == "corpus" else value for value in values),
     )
-    assert time.perf_counter() - start < 20
     tokenizer = json.loads((qwen2 / "tokenizer.json").read_text(encoding="utf-8"))
     whole, left, new_ids = load_tokenizer(tokenizer), left_of(tokenizer, found.kept), found.kept.new_ids()
     assert left.get_vocab_size() == found.kept.count < found.report.tokens_before == 151646
