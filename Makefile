@@ -15,8 +15,7 @@ test: environment node system
 	$(BIN)/ruff format --check mlexport tests benchmarks docs/*.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@# Tests of a file share what they made: a file stays with one worker
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 environment: .venv/installed
 
