@@ -12,6 +12,8 @@ from mlexport.latency import CALIBRATED, PUBLISHED, Estimated, EstimateResult
 from mlexport.profile import Grade, Profile
 from mlexport.report.console import heading, line, megabytes
 
+# GB/s that no memory has: the fit gave bytes between the products no time
+_NO_TIME = 1e5
 # Parts named in the table, and the share of the time from which the second is
 _SHOWN, _WORTH_SAYING = 2, 0.2
 _GRADES = [grade.value for grade in Grade]
@@ -58,10 +60,8 @@ def show_calibration(console: Console, profile: Profile, out: Path) -> None:
     console.print(table)
     line(console, "unit", "10^9 operations a second; a multiply-add counts two")
     for runtime, one in times.items():
-        facts = (
-            f"{one.between_gb_s.value:.1f} GB/s between products, {one.step_us.value:.1f} µs a step, "
-            f"{one.call_ms.value:.2f} ms a call"
-        )
+        between = f"{one.between_gb_s.value:.1f} GB/s" if one.between_gb_s.value < _NO_TIME else "no time"
+        facts = f"{between} between products, {one.step_us.value:.1f} µs a step, {one.call_ms.value:.2f} ms a call"
         line(console, runtime, facts)
     line(console, "written", str(out))
     line(console, "next", f"mlexport estimate L8-D128 --target onnx --profile {out}")
