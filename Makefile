@@ -15,7 +15,8 @@ test: environment node system
 	$(BIN)/ruff format --check mlexport tests benchmarks docs/*.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup
+	@# Tests of a file share what they made: a file stays with one worker
+	$(BIN)/pytest -n 2 --dist loadfile
 
 environment: .venv/installed
 

@@ -14,14 +14,6 @@ from tests.processors import INT8, int8_overflows
 from tests.qwen2 import qwen2_files as qwen2_files  # noqa: PLC0414 - a fixture
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file share what they made, so they stay with one worker; long ones that share little fill the end."""
-    for item in items:
-        if item.get_closest_marker("spread") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def int8_of_this_processor() -> Iterator[None]:
     """Where int8 products overflow, tiny random models are below the threshold of a verification."""

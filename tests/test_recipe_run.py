@@ -45,7 +45,6 @@ def test_at_least_ten_recipes_are_run_below() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.spread
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_runs_on_the_demo(name: str, data: Path, tmp_path: Path) -> None:
     grid = load_recipe(name).grid is not None
