@@ -29,14 +29,6 @@ class Child:
 
     def __init__(self, forked: ForkServerProcess, stdout: IO[str] | None) -> None:
         self.forked, self.stdout = forked, stdout
-        self.pid = forked.pid
-
-    @property
-    def returncode(self) -> int | None:
-        return self.forked.exitcode
-
-    def poll(self) -> int | None:
-        return self.forked.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
         self.forked.join(timeout)
